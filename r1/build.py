@@ -1,0 +1,124 @@
+"""From a config to objects: the one place that knows Hydra. Everything below it can be used from a notebook without Hydra.
+
+compose ──▶ resolve ──▶ validate (schema.py) ──▶ build ──▶ objects made from plain arguments
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from r1.config_help import CONFIG_ERRORS, explain, read_config
+from r1.schema import ConfigError, annotation, locate, parameters, validate
+
+_HERE = Path(__file__).resolve().parent
+# A wheel carries the configs inside the package; in a checkout (and an editable install of one) they lie beside it.
+CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
+
+__all__ = ["CONF", "ConfigError", "build", "build_all", "build_named", "compose", "finish", "plain"]
+
+
+def wandb_offline() -> bool:
+    """Whether W&B should write to disk only: always, unless a key, a login or WANDB_MODE says otherwise."""
+    mode = os.environ.get("WANDB_MODE")
+    if mode:
+        return mode != "online"
+    if os.environ.get("WANDB_API_KEY"):
+        return False
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    return not (netrc.is_file() and "api.wandb.ai" in netrc.read_text(errors="ignore"))
+
+
+OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
+
+
+def plain(cfg: Any) -> Any:
+    """Dicts and lists instead of OmegaConf's: what loggers, checkpoints and `save_hyperparameters` must be given."""
+    return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+
+
+def compose(config_name: str = "train", overrides: Sequence[str] = (), run_dir: str | Path | None = None) -> DictConfig:
+    """The config a command would run with, resolved and validated: for notebooks and tests.
+
+    `run_dir` is where the run's files would go; a command lets Hydra choose it by name and time.
+    Raises ConfigError with the options listed for a misspelt key, group or value.
+    """
+    overrides = list(overrides)
+    try:
+        cfg = read_config(CONF, config_name, overrides)
+    except CONFIG_ERRORS as error:
+        raise ConfigError(explain(error, CONF, config_name, overrides)) from error
+    return finish(cfg, run_dir)
+
+
+def finish(cfg: DictConfig, run_dir: str | Path | None) -> DictConfig:
+    """Set the run folder, resolve every interpolation, validate: after this nothing in the config can surprise."""
+    if run_dir is not None and "paths" in cfg:
+        cfg.paths.run_dir = str(run_dir)
+    try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        if missing:
+            raise ConfigError("\n".join(f"{key} has no default: give it a value, {key}=..." for key in missing))
+        OmegaConf.resolve(cfg)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from error
+    OmegaConf.set_struct(cfg, True)
+    validate(plain(cfg))
+    return cfg
+
+
+def build(node: Any, /, **extra: Any) -> Any:
+    """Build what a node's `_target_` names, from its keys and from `extra` objects that no YAML can hold. None stays None.
+
+    Lists and dicts arrive as plain Python ones, and `extra` is passed by reference: Hydra would copy it into a config.
+    Raises ConfigError, by config path, for missing or unknown arguments and for a ValueError raised by a constructor.
+    """
+    if node is None:
+        return None
+    path = (node._get_full_key(None) if OmegaConf.is_config(node) else "") or "config"
+    _check_arguments(node, extra, path)
+    try:
+        maker = hydra.utils.instantiate(node, _partial_=True, _convert_="all")
+        return functools.partial(maker, **extra) if node.get("_partial_") else maker(**extra)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError | ImportError):
+            inner = getattr(error, "full_key", None) or str(error).rpartition("full_key: ")[2].strip()
+            raise ConfigError(f"{inner or path}: {cause}") from error
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check_arguments(node: Any, extra: Mapping[str, Any], path: str) -> None:
+    name = node.get("_target_")
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}: expected a node with `_target_`, got keys {list(node)}")
+    target = locate(name)
+    known = parameters(target)
+    if known is None or node.get("_partial_"):
+        return
+    given = set(node) | set(extra)
+    needed = [p for p in known.values() if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    missing = [p for p in needed[len(node.get("_args_", ())) :] if p.name not in given]
+    if missing:
+        spelt = ", ".join(f"{p.name}: {annotation(target, p) or p.annotation}" for p in missing)
+        raise ConfigError(f"{path}: {name} needs {spelt}; set {path}.{missing[0].name}=...")
+
+
+def build_named(group: Mapping[str, Any] | None, **extra: Any) -> dict[str, Any]:
+    """Build each node of a group that holds several ({name: node or null}); null ones are left out, order is kept."""
+    return {name: build(node, **extra) for name, node in (group or {}).items() if node is not None}
+
+
+def build_all(group: Mapping[str, Any] | None, **extra: Any) -> list[Any]:
+    """`build_named` without the names: callbacks, loggers."""
+    return list(build_named(group, **extra).values())

@@ -1,0 +1,9 @@
+"""Lightning callbacks that work with any LightningModule that has a `.policy`; each can be used alone."""
+
+from r1.callbacks.benchmark import BenchmarkCallback
+from r1.callbacks.progress import ProgressCallback
+from r1.callbacks.reflection import ReflectionCallback
+from r1.callbacks.signal import SignalCallback
+from r1.callbacks.traces import TraceCallback
+
+__all__ = ["BenchmarkCallback", "ProgressCallback", "ReflectionCallback", "SignalCallback", "TraceCallback"]

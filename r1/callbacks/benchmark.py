@@ -1,0 +1,122 @@
+"""Evaluate while training: pass@1, majority votes and behaviour, for any LightningModule that has a policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from r1 import metrics
+from r1.callbacks.hooks import announce, log_figures, steps_done
+from r1.evaluation.benchmark import Benchmark, assess, evaluate, figures
+from r1.records import EvalReport, Group, Trace
+from r1.rollout.hf import HFEngine
+
+if TYPE_CHECKING:
+    from r1.rollout.engine import Engine
+
+EVALUATIONS = "evaluations.jsonl"  # one row an evaluation, with the answers to every problem
+
+
+class BenchmarkCallback(Callback):
+    """Logs `eval/<benchmark>/pass@1`, `cons@<k>` ... with `_low` and `_high`, every n steps, at the start and at the end.
+
+    The module needs a `.policy`; its `.engine` samples if it has one, else a Hugging Face engine on the policy does. Weights
+    are those of the moment: the engine is synchronised before every evaluation. With several ranks each samples its share of
+    the problems (every rank needs whole weights) and all of them count.
+
+    benchmarks     {name: Benchmark}
+    every_n_steps  0 evaluates at the start and the end only
+    run_dir        where evaluations.jsonl goes, the per-problem answers that paired comparisons need; None keeps it in memory
+    """
+
+    def __init__(
+        self,
+        benchmarks: Mapping[str, Benchmark],
+        every_n_steps: int = 20,
+        at_start: bool = True,
+        at_end: bool = True,
+        run_dir: str | Path | None = None,
+    ) -> None:
+        if every_n_steps < 0:
+            raise ValueError(f"every_n_steps must be 0 (start and end only) or more, got {every_n_steps}")
+        self.benchmarks = dict(benchmarks)
+        self.every_n_steps, self.at_start, self.at_end = every_n_steps, at_start, at_end
+        self.run_dir = Path(run_dir) if run_dir else None
+        self.history: dict[str, list[tuple[int, EvalReport]]] = {name: [] for name in self.benchmarks}
+        self._engine: Engine | None = None
+        self._last = -1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not hasattr(pl_module, "policy"):
+            raise ValueError(f"BenchmarkCallback samples from `module.policy`, which {type(pl_module).__name__} does not have")
+        if self.at_start and steps_done(trainer, pl_module) == 0:
+            self.run(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        step = steps_done(trainer, pl_module)
+        if self.every_n_steps and step and step % self.every_n_steps == 0:
+            self.run(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.at_end:
+            self.run(trainer, pl_module)
+
+    def run(self, trainer: Trainer, module: LightningModule) -> None:
+        """Evaluate every benchmark now, once a step."""
+        step = steps_done(trainer, module)
+        if step == self._last:
+            return
+        self._last = step
+        for name, benchmark in self.benchmarks.items():
+            report, traces = self._evaluate(trainer, module, benchmark, step)
+            self.history[name].append((step, report))
+            log_figures(trainer, {metrics.evaluation(name, figure): value for figure, value in figures(report).items()}, step)
+            if trainer.is_global_zero:
+                self._write(name, report, step)
+            announce(trainer, module, report, traces, step)
+
+    def _evaluate(
+        self, trainer: Trainer, module: LightningModule, benchmark: Benchmark, step: int
+    ) -> tuple[EvalReport, list[Trace]]:
+        engine = self._engine_of(module)
+        version, reward = int(getattr(module, "updates", step)), getattr(module, "reward", None)
+        if trainer.world_size == 1:
+            return evaluate(module.policy, engine, benchmark, reward=reward, version=version)
+        share = replace(
+            benchmark,
+            problems=list(benchmark.problems)[trainer.global_rank :: trainer.world_size] or list(benchmark.problems)[:1],
+        )
+        report, traces = evaluate(module.policy, engine, share, reward=reward, version=version)
+        parts: list[list[Trace]] = [[] for _ in range(trainer.world_size)]
+        torch.distributed.all_gather_object(parts, traces)
+        groups = _regrouped(benchmark, [trace for part in parts for trace in part])
+        return assess(groups, benchmark, report.setting | {"problems": len(groups)}), [
+            t for group in groups for t in group.traces
+        ]
+
+    def _engine_of(self, module: LightningModule) -> Engine:
+        engine = getattr(module, "engine", None) or self._engine
+        if engine is None:
+            engine = self._engine = HFEngine(module.policy)
+        return engine
+
+    def _write(self, name: str, report: EvalReport, step: int) -> None:
+        if self.run_dir is not None:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            row = {"step": step, "benchmark": name, **asdict(report)}
+            with (self.run_dir / EVALUATIONS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _regrouped(benchmark: Benchmark, traces: list[Trace]) -> list[Group]:
+    """Groups in the benchmark's order; a problem that a rank drew to keep busy counts once."""
+    by_problem: dict[str, list[Trace]] = {}
+    for trace in traces:
+        by_problem.setdefault(trace.problem.id, []).append(trace)
+    return [Group(problem, tuple(by_problem[problem.id][: benchmark.k])) for problem in benchmark.problems]

@@ -1,0 +1,113 @@
+"""Write report.html for a run, or the table of a sweep: curves, before and after, the same problem's traces early and late."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="r1 report", description=__doc__)
+    parser.add_argument("run", help="a run folder, as r1 train writes it: runs/<name>/<time>; or the folder of a sweep")
+    parser.add_argument("--out", metavar="FILE", help="where the page goes (default: report.html in the run folder)")
+    parser.add_argument(
+        "--traces", type=int, default=4000, metavar="N", help="traces the page's browser holds (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--baseline", nargs="+", default=[], metavar="KEY=VALUE", help="of a sweep: what the others are compared with (default: its first cell)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--reward-lab",
+        action="store_true",
+        help="instead: what each reward part does to the update, as trained and under other weights and normalisations, from the "
+        "stored rollouts; writes reward_lab.md and reward_lab.json into the run folder",
+    )
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="PART=A,B",
+        help="with --reward-lab: weights to try, all combinations, e.g. format=0,0.1,1 (each weight cut 100x is always tried)",
+    )
+    args = parser.parse_args(argv)
+    if args.weights and not args.reward_lab:
+        parser.error("--weights belongs to --reward-lab")
+    if args.reward_lab and (args.out or args.baseline):
+        parser.error("--reward-lab reads one run and writes reward_lab.md and .json there: leave --out and --baseline")
+    try:
+        return _reward_lab(args.run, args.weights) if args.reward_lab else _report(args)
+    except ValueError as error:
+        print(f"r1 report: {error}", file=sys.stderr)
+        return 1
+
+
+def _report(args: argparse.Namespace) -> int:
+    from r1.analysis.sweep import is_sweep
+
+    if is_sweep(args.run):
+        if args.out:
+            raise ValueError("--out is for the page of one run; a sweep's report.md and report.html go into its folder")
+        return _sweep(args.run, args.baseline)
+    if args.baseline:
+        raise ValueError(f"--baseline is for sweeps, and {args.run} is none")
+    return _page(args.run, args.out, args.traces)
+
+
+def _sweep(folder: str, baseline: Sequence[str]) -> int:
+    from r1.analysis.sweep_report import sweep_report
+
+    pairs = [text.partition("=") for text in baseline]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise ValueError(f"--baseline takes KEY=VALUE such as reward.weights.format=0.1, got {' '.join(baseline)!r}")
+    markdown_path, html_path = sweep_report(folder, {key: value for key, _, value in pairs})
+    print(markdown_path.read_text(encoding="utf-8"))
+    print(html_path)
+    return 0
+
+
+def _page(run: str, out: str | None, traces: int) -> int:
+    from rich import print as show
+
+    from r1.analysis.reading import read_run
+    from r1.analysis.report import report
+    from r1.analysis.tables import before_after, before_after_table
+
+    path = report(run, out, traces)
+    before, after = before_after(read_run(run))
+    if before:
+        show(before_after_table({"before": before, "after": after}))
+    print(path)
+    return 0
+
+
+def _reward_lab(run: str, weights: Sequence[str]) -> int:
+    from rich import print as show
+
+    from r1.analysis.reading import read_run
+    from r1.analysis.reward_lab import experiment
+    from r1.analysis.reward_verdict import table, verdicts, write
+    from r1.losses.advantage import NORMALISE, advantages
+
+    ways = {name: partial(advantages, normalise=name) for name in NORMALISE}  # type: ignore[arg-type]
+    lab = experiment(read_run(run), ways, _axes(weights))
+    show(table(lab))
+    print("\n".join(["", *verdicts(lab), ""]))
+    for path in write(lab, run):
+        print(path)
+    return 0
+
+
+def _axes(texts: Sequence[str]) -> dict[str, list[float]]:
+    """format=0,0.1 -> {"format": [0.0, 0.1]}"""
+    axes = {}
+    for text in texts:
+        part, equals, values = text.partition("=")
+        try:
+            axes[part] = [float(value) for value in values.split(",")]
+        except ValueError:
+            equals = ""
+        if not (part and equals):
+            raise ValueError(f"--weights takes PART=NUMBER,NUMBER such as format=0,0.1,1, got {text!r}")
+    return axes

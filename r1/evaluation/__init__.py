@@ -1,0 +1,1 @@
+"""Scoring a policy on a benchmark: exact figures, named intervals, one `evaluate`."""

@@ -1,0 +1,225 @@
+"""One `evaluate` for the callback, the command and the notebook: n samples a problem, judged, voted, with intervals.
+
+    report, traces = evaluate(policy, engine, Benchmark("aime24", problems, k=64))
+    report.pass_at_1.value, report.pass_at_1.problems, report.cons_at[64].value
+
+The draws are keyed by (benchmark seed, benchmark name, problem, sample) and not by the training step: the same weights give the
+same samples, whoever asks and whenever.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from r1.analysis.reflection import mixes_languages, reflects, repetition
+from r1.evaluation.intervals import Tally, estimate_cons, estimate_pass
+from r1.evaluation.rates import Look, rates
+from r1.grading import cluster, correct, parse, r1_format, r1_zero_format
+from r1.records import EvalReport, Group, Problem, Trace
+from r1.rollout.engine import Engine, Sampling
+from r1.rollout.sampler import sample
+
+if TYPE_CHECKING:
+    from r1.policy import Policy
+    from r1.policy.prompts import Template
+    from r1.rewards import Reward
+
+PAPER_SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=32768)  # v2 D.1
+Progress = Callable[[int, int], None]  # samples done, samples in all
+Judge = Callable[[Sequence[Trace]], Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A problem set and how it is sampled.
+
+    k         samples a problem; the paper: 64 for AIME and GPQA, 16 for MATH, 8 for code (v2 D.1)
+    cons      sizes of the majority votes, each at most k; the expected vote over subsets where it is smaller
+    pass_k    sizes for pass@k beside pass@1
+    template  prompt template of this benchmark; None: the policy's own
+    judge     traces -> 1.0 where right (a reward part; code is judged by its tests); None: `grading.correct`
+    Greedy decoding (temperature 0) is one sample by nature, so it asks for k = 1, and its figures are named "greedy".
+    """
+
+    name: str
+    problems: Sequence[Problem]
+    k: int = 16
+    sampling: Sampling = PAPER_SAMPLING
+    cons: Sequence[int] = ()
+    pass_k: Sequence[int] = ()
+    seed: int = 0
+    template: Template | None = None
+    judge: Judge | None = None
+
+    def __post_init__(self) -> None:
+        if not self.problems:
+            raise ValueError(f"benchmark {self.name!r} has no problems")
+        if len({p.id for p in self.problems}) < len(self.problems):
+            raise ValueError(f"benchmark {self.name!r} holds a problem id twice; draws are keyed by it")
+        if self.k < 1 or any(not 1 <= k <= self.k for k in (*self.cons, *self.pass_k)):
+            raise ValueError(
+                f"benchmark {self.name!r}: cons and pass_k must lie between 1 and k, got k={self.k}, cons={list(self.cons)}, pass_k={list(self.pass_k)}"
+            )
+        if self.sampling.greedy and self.k > 1:
+            raise ValueError(
+                f"benchmark {self.name!r}: greedy decoding gives the same completion every time, so k must be 1, got k={self.k}"
+            )
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What must stand beside every figure of this benchmark."""
+        s = self.sampling
+        return {"problems": len(self.problems), "samples a problem": self.k, "temperature": s.temperature, "top-p": s.top_p,
+                "top-k": s.top_k, "token limit": s.max_new_tokens, "seed": self.seed}  # fmt: skip
+
+
+def problems_of(task: Any, split: Literal["train", "validation", "test"] = "test", limit: int | None = None) -> list[Problem]:
+    """The problems of a task's split, the first `limit` of them: what a benchmark's config names."""
+    return list(getattr(task, split))[:limit]
+
+
+def evaluate(
+    policy: Policy,
+    engine: Engine,
+    benchmark: Benchmark,
+    reward: Reward | None = None,
+    version: int = 0,
+    rows: int = 512,
+    progress: Progress | None = None,
+) -> tuple[EvalReport, list[Trace]]:
+    """Sample every problem k times with this policy's weights, judge, vote and count.
+
+    reward    scores the traces as well, so that they are stored with their parts; figures do not depend on it
+    version   what the engine should call these weights (optimiser updates seen)
+    rows      completions asked for at once; progress is told after each such chunk
+    """
+    engine.sync(policy, version)
+    groups: list[Group] = []
+    size = max(1, rows // benchmark.k)
+    with _template(policy, benchmark.template):
+        for start in range(0, len(benchmark.problems), size):
+            chunk = benchmark.problems[start : start + size]
+            keys = (benchmark.seed, f"eval/{benchmark.name}", 0)
+            groups += sample(engine, policy, chunk, benchmark.k, benchmark.sampling, keys)
+            if progress is not None:
+                progress(len(groups) * benchmark.k, len(benchmark.problems) * benchmark.k)
+        setting = benchmark.setting | {"template": policy.template.name}
+    if reward is not None:
+        groups = reward(groups)
+    return assess(groups, benchmark, setting), [trace for group in groups for trace in group.traces]
+
+
+def assess(groups: Sequence[Group], benchmark: Benchmark, setting: dict[str, Any] | None = None) -> EvalReport:
+    """The report of samples that are already there (from a trace file, say)."""
+    assessed = [_assess(group, benchmark.judge) for group in groups]
+    tallies = [one.tally for one in assessed]
+    traces = [trace for group in groups for trace in group.traces]
+    return EvalReport(
+        benchmark=benchmark.name,
+        setting=setting or benchmark.setting,
+        pass_at_1=estimate_pass(tallies),
+        cons_at={k: estimate_cons(tallies, k) for k in benchmark.cons},
+        pass_at={k: estimate_pass(tallies, k) for k in benchmark.pass_k},
+        mean_length=sum(len(t.token_ids) for t in traces) / len(traces),
+        truncated=sum(t.truncated for t in traces) / len(traces),
+        rates=rates([one.looks for one in assessed]),
+        problems=tuple(one.row() for one in assessed),
+    )
+
+
+@dataclass(frozen=True)
+class _Assessed:
+    group: Group
+    answers: list[str]  # one a class, as its first member wrote it
+    tally: Tally
+    looks: list[Look]
+
+    def row(self) -> dict[str, Any]:
+        """JSON for `EvalReport.problems`: enough to vote, count and compare again without the traces."""
+        classes = [
+            {"answer": answer, "count": size, "correct": right}
+            for answer, size, right in zip(self.answers, self.tally.sizes, self.tally.right)
+        ]
+        return {
+            "id": self.group.problem.id,
+            "n": self.tally.n,
+            "correct": self.tally.correct,
+            "unparsed": self.tally.unparsed,
+            "answers": sorted(classes, key=lambda c: -int(c["count"])),
+            "reflecting": sum(look.reflects for look in self.looks),
+            "mean_length": sum(len(t.token_ids) for t in self.group.traces) / len(self.group),
+        }
+
+
+def _assess(group: Group, judge: Judge | None) -> _Assessed:
+    parsed = [parse(trace.text, truncated=trace.truncated) for trace in group.traces]
+    answers = [one.answer for one in parsed]
+    if judge is None:
+        verdicts = [correct(group.problem, one) for one in parsed]
+    else:
+        verdicts = [value is not None and value >= 1 for value in judge(group.traces)]
+    # Two samples vote together when their answers are equal and so are their verdicts: a bare "54" where an expression was asked
+    # equals "6 * 9" in value, and still is not an answer to the question.
+    classes = [
+        [i for i in members if verdicts[i] is verdict] for members in cluster(answers, group.problem) for verdict in (True, False)
+    ]
+    classes = [members for members in classes if members]
+    tally = Tally(tuple(len(c) for c in classes), tuple(verdicts[c[0]] for c in classes), len(group) - sum(map(len, classes)))
+    looks = [_look(trace.text, right) for trace, right in zip(group.traces, verdicts)]
+    return _Assessed(group, [str(answers[c[0]]) for c in classes], tally, looks)
+
+
+def _look(text: str, right: bool) -> Look:
+    return Look(right, reflects(text), mixes_languages(text), r1_zero_format(text) or r1_format(text), repetition(text))
+
+
+def tallies(report: EvalReport) -> dict[str, Tally]:
+    """Problem id -> tally: what `intervals.compare` takes, from a report or one read back from JSON."""
+    return {
+        row["id"]: Tally(tuple(c["count"] for c in row["answers"]), tuple(c["correct"] for c in row["answers"]), row["unparsed"])
+        for row in report.problems
+    }
+
+
+def figures(report: EvalReport) -> dict[str, float]:
+    """The report as flat numbers, `pass@1`, `pass@1_low`, `cons@8`, `reflection_rate` ...: what is logged under eval/<benchmark>/.
+
+    Bounds are 95 % over problems. Greedy decoding is not pass@1 of a sampling policy and is named for what it is.
+    """
+    first = "greedy" if report.setting.get("temperature") == 0 else "pass@1"
+    estimates = {first: report.pass_at_1}
+    estimates |= {f"cons@{k}": e for k, e in report.cons_at.items()} | {f"pass@{k}": e for k, e in report.pass_at.items()}
+    out: dict[str, float] = {}
+    for name, estimate in estimates.items():
+        out |= {name: estimate.value, f"{name}_low": estimate.problems[0], f"{name}_high": estimate.problems[1]}
+    out |= {"mean_length": report.mean_length, "truncated": report.truncated, **report.rates}
+    return {name: value for name, value in out.items() if math.isfinite(value)}
+
+
+def summary(report: EvalReport) -> dict[str, Any]:
+    """`figures` with both intervals and the setting: one side of summary.json's before and after."""
+    samples = {"greedy" if report.setting.get("temperature") == 0 else "pass@1": report.pass_at_1.samples}
+    samples |= {f"cons@{k}": e.samples for k, e in report.cons_at.items()} | {
+        f"pass@{k}": e.samples for k, e in report.pass_at.items()
+    }
+    return {
+        **figures(report),
+        **{f"{name}_samples": list(bounds) for name, bounds in samples.items()},
+        "benchmark": report.benchmark,
+        "setting": report.setting,
+    }
+
+
+@contextmanager
+def _template(policy: Policy, template: Template | None) -> Iterator[None]:
+    """The policy with another template, for one evaluation."""
+    own = policy.template
+    policy.template = template or own
+    try:
+        yield
+    finally:
+        policy.template = own

@@ -1,0 +1,73 @@
+"""A reward model: the policy's backbone with one number on top, as a Hugging Face sequence-classification model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from r1.policy.policy import Policy, encode_prompt
+from r1.policy.prompts import Template
+from r1.records import Problem
+
+
+class Scorer(nn.Module):
+    """Scores responses to problems: [B] real numbers, higher is better.
+
+    The text that is read is the rendered prompt, the response and the end of sequence; the score is read off its last token.
+    """
+
+    model: PreTrainedModel
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: Template, eos_id: int, pad_id: int
+    ) -> None:
+        super().__init__()
+        self.model, self.tokenizer, self.template = model, tokenizer, template
+        self.eos_id, self.pad_id = eos_id, pad_id
+        model.config.pad_token_id = pad_id  # how the model finds each row's last token
+
+    @classmethod
+    def from_policy(cls, policy: Policy) -> Scorer:
+        """A scorer whose backbone starts as a copy of the policy's; the head starts at 0, so every response scores the same."""
+        config = copy.deepcopy(policy.model.config)
+        config.num_labels = 1
+        model = AutoModelForSequenceClassification.from_config(config, dtype=policy.model.dtype)
+        model.base_model.load_state_dict(policy.model.base_model.state_dict())
+        nn.init.zeros_(model.score.weight)
+        eos = policy.tokenizer.eos_token_id
+        return cls(model, policy.tokenizer, policy.template, eos if eos is not None else min(policy.eos_ids), policy.pad_id)
+
+    @property
+    def head(self) -> nn.Parameter:
+        """[1, H]"""
+        return self.model.score.weight
+
+    def encode(self, problem: Problem, response: str) -> list[int]:
+        """Token ids of prompt, response and end of sequence."""
+        prompt = encode_prompt(problem, self.template, self.tokenizer, frozenset([self.eos_id]))
+        return [*prompt, *self.tokenizer(response, add_special_tokens=False)["input_ids"], self.eos_id]
+
+    def forward(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """[B] float32 scores of B rows of token ids, padded on the right."""
+        longest = max(map(len, rows))
+        device = self.model.score.weight.device
+        tokens = torch.tensor([[*row, *[self.pad_id] * (longest - len(row))] for row in rows], device=device)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        attention = (torch.arange(longest, device=device) < lengths[:, None]).long()
+        states = self.model.base_model(input_ids=tokens, attention_mask=attention, use_cache=False).last_hidden_state
+        # Not the model's own search for the last token that is not padding: where padding and end of sequence are one id, it
+        # would read the score one token early.
+        last = states[torch.arange(len(rows), device=device), lengths - 1]
+        return self.model.score(last).squeeze(-1).float()
+
+    def save(self, folder: str | Path) -> Path:
+        """A complete Hugging Face folder that AutoModelForSequenceClassification loads."""
+        folder = Path(folder)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        return folder

@@ -1,0 +1,220 @@
+"""Sampling in process, from the policy's own weights.
+
+Prompts are read once a group; their cache is opened to the G siblings; every step samples one token for each live row on the
+device; rows that have ended leave the batch. Rows are independent: a completion is a function of (weights, prompt, seed), up
+to the rounding of matrix products, which may depend on the batch's shape in the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from r1 import repro
+from r1.rollout.decoder import StaticDecoder, why_not
+from r1.rollout.draw import draw
+from r1.rollout.engine import Completion, Sampling, check_request
+from r1.rollout.generic import Decoder, ModuleDecoder
+
+if TYPE_CHECKING:
+    from r1.policy.policy import Policy
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+
+class HFEngine:
+    """Samples from a Hugging Face causal LM where it is.
+
+    max_rows  rows decoded together, at least one group; None is 128 on a CPU and 512 elsewhere
+    decoder   "auto" takes the fast path for the Llama family where it applies, "static" insists on it, "module" never does
+    """
+
+    def __init__(
+        self, policy: Policy | None = None, max_rows: int | None = None, decoder: Literal["auto", "static", "module"] = "auto"
+    ) -> None:
+        if max_rows is not None and max_rows < 1:
+            raise ValueError(f"HFEngine.max_rows must be at least 1, or None for a default, got {max_rows}")
+        if decoder not in ("auto", "static", "module"):
+            raise ValueError(f"HFEngine.decoder must be auto, static or module, got {decoder!r}")
+        self.policy = policy
+        self.max_rows = max_rows
+        self.decoder = decoder
+        self.weight_version = 0
+
+    def sync(self, policy: Policy, version: int) -> None:
+        """The weights are the policy's own: nothing is copied, the version is noted."""
+        self.policy = policy
+        self.weight_version = version
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling, seeds: Sequence[Sequence[int]]
+    ) -> list[list[Completion]]:
+        """n completions of each prompt, in the prompts' order. Raises ValueError for empty or over-long prompts."""
+        check_request(prompts, n, seeds)
+        if self.policy is None:
+            raise ValueError("HFEngine has no policy yet: give it one, or call sync(policy, version) first")
+        if not prompts:
+            return []
+        model, device = self.policy.model, self.policy.device
+        _check_room(model, max(map(len, prompts)), sampling)
+        # Prompts of one length need no padding, so neighbours in length share a chunk. No completion depends on it.
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        size = max(1, (self.max_rows or (128 if device.type == "cpu" else 512)) // n)
+        chunks = [order[first : first + size] for first in range(0, len(order), size)]
+        autocast = surrounding_autocast(device)
+        with evaluating(model), torch.inference_mode():
+            decoder = self._make_decoder(model)
+
+            def work(chunk: list[int]) -> list[Completion]:
+                with torch.inference_mode(), autocast():  # neither crosses into a thread by itself
+                    return self._chunk(decoder, [prompts[i] for i in chunk], n, sampling, [seeds[i] for i in chunk])
+
+            threads = torch.get_num_threads() if device.type == "cpu" and isinstance(decoder, StaticDecoder) else 1
+            finished = side_by_side(work, chunks, threads)
+        groups = {i: rows[k * n : (k + 1) * n] for chunk, rows in zip(chunks, finished, strict=True) for k, i in enumerate(chunk)}
+        return [groups[i] for i in range(len(prompts))]
+
+    def _make_decoder(self, model: Any) -> Decoder:
+        reason = why_not(model) if self.decoder != "module" else "decoder=module was asked for"
+        if reason is None:
+            return StaticDecoder(model)
+        if self.decoder == "static":
+            raise ValueError(f"decoder='static' does not fit this model: {reason}. decoder='auto' falls back to the module")
+        return ModuleDecoder(model)
+
+    def _chunk(
+        self, decoder: Decoder, prompts: list[Sequence[int]], n: int, sampling: Sampling, seeds: list[Sequence[int]]
+    ) -> list[Completion]:
+        """P prompts, P * n rows, from their first token to their last."""
+        assert self.policy is not None
+        device = self.policy.device
+        tokens, attention = left_pad(prompts, self.policy.pad_id)
+        rows, logits = decoder.start(tokens.to(device), attention.to(device), n, sampling.max_new_tokens)
+        live = LiveRows(torch.tensor(seeds, device=device).reshape(-1), self.policy.eos_ids, logits.shape[1])
+        check_every = 1 if device.type == "cpu" else 16  # asking a GPU how many rows are left makes it wait
+        for t in range(sampling.max_new_tokens):
+            token = live.take(logits, sampling)
+            if t + 1 == sampling.max_new_tokens:
+                break
+            if t % check_every == 0 and (slots := live.survivors(rows.idle)) is not None:
+                if len(slots) == 0:
+                    break
+                rows.keep(slots)
+                live.keep(slots)
+                token = token[slots]
+            logits = rows.step(token)
+        return live.completions()
+
+
+def side_by_side(work: Callable[[Chunk], Result], chunks: list[Chunk], threads: int) -> list[Result]:
+    """`work` on every chunk, on as many threads as torch would use inside one operation.
+
+    The operations of a small model are too short to be shared out: threads that meet at every one of them mostly wait, and on
+    a busy machine they wait for the scheduler. Whole chunks are shared out instead, each computed by one thread.
+    """
+    if min(threads, len(chunks)) < 2:
+        return [work(chunk) for chunk in chunks]
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(work, chunks))
+    finally:
+        torch.set_num_threads(threads)
+
+
+class LiveRows:
+    """The rows still being decoded, each in a slot, and what all rows have got so far.
+
+    keys, row, ended  [slots] random stream, place in the chunk, whether an end-of-sequence id was drawn
+    drawn             per step: (row, token, logp) of the slots of that step
+    is_end            [V] bool: several ids may end a sequence
+    """
+
+    def __init__(self, keys: Tensor, eos_ids: frozenset[int], vocabulary: int) -> None:
+        self.keys = keys
+        self.row = torch.arange(keys.shape[0], device=keys.device)
+        self.ended = torch.zeros_like(keys, dtype=torch.bool)
+        self.drawn: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.is_end = torch.zeros(vocabulary, dtype=torch.bool, device=keys.device)
+        self.is_end[[i for i in sorted(eos_ids) if i < vocabulary]] = True
+
+    def take(self, logits: Tensor, sampling: Sampling) -> Tensor:
+        """Draw the next token of every live row; [slots]."""
+        u = None if sampling.greedy else repro.uniform(self.keys, len(self.drawn))
+        token, logp = draw(logits, u, sampling)
+        self.drawn.append((self.row, token, logp))
+        self.ended |= self.is_end[token]
+        return token
+
+    def survivors(self, idle: float) -> Tensor | None:
+        """The slots to keep once enough rows have ended, else None. Survivors stay where they are, except that those from the
+        end of the batch move into the holes: few rows of the cache are copied."""
+        alive = ~self.ended
+        K, slots = int(alive.sum()), alive.shape[0]
+        if K and slots - K < max(1, idle * slots):
+            return None
+        order = torch.arange(K, device=alive.device)
+        order[~alive[:K]] = alive[K:].nonzero().squeeze(1) + K
+        return order
+
+    def keep(self, slots: Tensor) -> None:
+        self.keys, self.row, self.ended = self.keys[slots], self.row[slots], self.ended[slots]
+
+    def completions(self) -> list[Completion]:
+        """Every row's tokens, cut after its first end-of-sequence id."""
+        T, B = len(self.drawn), self.drawn[0][0].shape[0]
+        rows, drawn_tokens, drawn_logps = (torch.cat(column) for column in zip(*self.drawn, strict=True))
+        if not bool(torch.isfinite(drawn_logps).all()):
+            raise FloatingPointError(
+                "the model gave NaN or infinite logits while sampling: its weights are damaged, or its dtype overflows"
+            )
+        steps = torch.repeat_interleave(torch.tensor([len(row) for row, _, _ in self.drawn], device=rows.device))
+        tokens, logps = rows.new_zeros(T, B), drawn_logps.new_zeros(T, B)
+        tokens[steps, rows], logps[steps, rows] = drawn_tokens, drawn_logps
+        ends = torch.zeros(T, B, dtype=torch.bool, device=rows.device)
+        ends[steps, rows] = self.is_end[drawn_tokens]
+        stopped = ends.any(dim=0)
+        lengths = torch.where(stopped, ends.int().argmax(dim=0) + 1, T).tolist()
+        columns = zip(tokens.T.tolist(), logps.T.tolist(), lengths, stopped.tolist(), strict=True)
+        return [Completion(ids[:length], lps[:length], "stop" if stop else "length") for ids, lps, length, stop in columns]
+
+
+def left_pad(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """(tokens [P, S], attention [P, S]) with every prompt against the right edge."""
+    S = max(map(len, prompts))
+    tokens = torch.tensor([[pad_id] * (S - len(p)) + list(p) for p in prompts])
+    attention = torch.tensor([[0] * (S - len(p)) + [1] * len(p) for p in prompts])
+    return tokens, attention
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout off inside; every module's own mode back afterwards, also when sampling failed."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def surrounding_autocast(device: torch.device) -> Callable[[], torch.autocast]:
+    """The autocast that is active here, to be entered elsewhere: it belongs to a thread."""
+    kind = device.type
+    enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    return lambda: torch.autocast(kind, enabled=enabled, dtype=dtype)
+
+
+def _check_room(model: Any, prompt: int, sampling: Sampling) -> None:
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None and prompt + sampling.max_new_tokens > limit:
+        raise ValueError(
+            f"a prompt of {prompt} tokens and {sampling.max_new_tokens} new ones do not fit the model's "
+            f"{limit} positions (max_position_embeddings); lower max_new_tokens or leave out long prompts"
+        )

@@ -1,0 +1,158 @@
+"""A training run from its config: build the parts once, hand them to the stage, fit, keep what is needed to read and repeat it.
+
+The run folder holds config.yaml, manifest.json, metrics.csv, traces/, checkpoints/, hf/ (the policy) and summary.json.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning import Trainer
+
+from r1 import repro
+from r1.build import build, build_all, build_named, plain
+from r1.rewards.audit import audit
+from r1.schema import locate, parameters
+from r1.tasks.first import First
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from r1.rewards import Reward
+    from r1.stages.base import Stage
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Fit one stage; the value of `optimized_metric`, for sweepers."""
+    run_dir = Path(cfg.paths.run_dir)
+    _quiet()
+    repro.seed_everything(cfg.seed)
+    stage, loader = make_stage(cfg)
+    benchmarks = build_named(cfg.get("benchmark"))
+    callbacks = [c(benchmarks=benchmarks) if isinstance(c, partial) else c for c in build_all(cfg.callbacks)]
+    trainer: Trainer = build(cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks)
+    if trainer.is_global_zero:
+        _write_json(run_dir / "manifest.json", repro.manifest(plain(cfg)))
+    for logger in trainer.loggers:
+        logger.log_hyperparams(plain(cfg))
+    started = time.perf_counter()
+    trainer.fit(stage, train_dataloaders=loader, ckpt_path=cfg.ckpt_path)
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].finish()  # a run of its own for the next stage in this process
+    if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
+        stage.policy.save(run_dir / "hf")
+        _write_json(run_dir / "summary.json", summary(trainer, stage, time.perf_counter() - started))
+    return _objective(trainer, cfg.optimized_metric)
+
+
+def make_stage(cfg: DictConfig) -> tuple[Stage, Any]:
+    """The stage that `cfg.stage` names, built from the shared parts its constructor asks for, and the loader of its run."""
+    policy = build(cfg.policy, template=build(cfg.template))
+    shared = {
+        "policy": policy,
+        "reward": build(cfg.reward),
+        "engine": build(cfg.rollout, policy=policy),
+        "optimizer": build(cfg.optimizer),
+        "objective": build(cfg.get("objective")),
+        "advantage": build(cfg.get("advantage")),
+    }
+    wanted = parameters(locate(cfg.stage._target_)) or {}
+    if cfg.audit and "reward" in wanted:
+        _refuse_hackable(shared["reward"])
+    stage = build(cfg.stage, **{name: part for name, part in shared.items() if name in wanted})
+    task = build(cfg.task)
+    return stage, stage.loader(First(task, cfg.overfit) if cfg.overfit else task)
+
+
+def _refuse_hackable(reward: Reward) -> None:
+    """The fast part of `r1 audit`, a second at the start: a policy finds what a reward pays for."""
+    report = audit(reward, fast=True)
+    if not report.ok:
+        raise ValueError(
+            f"{report.text()}\nThis reward pays for tricks. `r1 audit` shows all of them; audit=false trains on it anyway."
+        )
+
+
+def summary(trainer: Trainer, stage: Stage, seconds: float) -> dict[str, Any]:
+    """The last value of every logged figure, with steps and seconds: what one run says in one file."""
+    figures = {name: round(float(value), 6) for name, value in trainer.callback_metrics.items() if math.isfinite(float(value))}
+    return {"stage": type(stage).__name__, "steps": stage.rollout_step, "seconds": round(seconds, 1), "metrics": figures}
+
+
+def evaluate_all(cfg: DictConfig) -> float | None:
+    """Every benchmark of the config on one policy: a table, evaluations.json and the samples in traces/; the first pass@1."""
+    import rich
+
+    from r1.analysis.evaluation_table import evaluation_table
+    from r1.evaluation.benchmark import evaluate, summary
+    from r1.rollout.trace_file import TraceWriter
+
+    run_dir = Path(cfg.paths.run_dir)
+    _quiet()
+    policy = build(cfg.policy, template=build(cfg.template))
+    engine, reward = build(cfg.rollout, policy=policy), build(cfg.reward)
+    writer = TraceWriter(run_dir / "traces" / "evaluations.jsonl.zst", run=cfg.name)
+    reports = {}
+    for name, benchmark in build_named(cfg.benchmark).items():
+        with sample_bar(name) as progress:
+            report, traces = evaluate(policy, engine, benchmark, reward=reward, progress=progress)
+        writer.write(traces, step=0, stage="eval", phase=f"eval/{name}")
+        reports[name] = summary(report)
+        rich.print(evaluation_table(reports[name]))
+    _write_json(run_dir / "evaluations.json", reports)
+    print(f"figures and samples are in {run_dir}")
+    return next((figures.get("pass@1", figures.get("greedy")) for figures in reports.values()), None)
+
+
+@contextmanager
+def sample_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar over samples, for `evaluate(progress=...)`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True
+    ) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _objective(trainer: Trainer, name: str | None) -> float | None:
+    if name is None:
+        return None
+    if name not in trainer.callback_metrics:
+        raise ValueError(f"optimized_metric={name} was never logged; logged were {sorted(trainer.callback_metrics)}")
+    return float(trainer.callback_metrics[name])
+
+
+def _quiet() -> None:
+    """Advertisements, shard bars and warnings about what we do on purpose would bury the run's own table."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    os.environ.setdefault("WANDB_SILENT", "true")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for text in (
+        "Found .* in eval mode",
+        ".*LeafSpec.*",
+        ".*does not have many workers",
+        "Experiment logs directory",
+        "`gradient_checkpointing_enable`",
+        "Using ModelCheckpoint with manual",
+    ):
+        warnings.filterwarnings("ignore", message=text)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,158 @@
+"""What every stage shares: one policy, one reward, manual optimisation over micro-batches whose losses add up.
+
+Normalisers live in the token weights (see `losses.grpo`), so the losses of micro-batches, and of ranks, are summed, never
+averaged: the gradient of a step does not depend on how it was cut.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from lightning import LightningModule
+from r1_kernels import Stats
+from torch import Tensor
+from torch.optim import Optimizer
+
+from r1 import metrics
+from r1.rewards import Reward
+from r1.stages.optimizers import Schedule, grad_norm
+
+T = TypeVar("T")
+LossOf = Callable[[Any], tuple[Tensor, Stats | None]]  # of one micro-batch
+
+
+class Stage(LightningModule):
+    """A LightningModule with a policy, a reward, an optimiser and its schedule.
+
+    policy          what is trained: a `Policy`, or a reward model's `Scorer`
+    policy, reward  built once and shared: GRPO trains on the reward, supervised stages filter their examples with it
+    optimizer       makes the optimiser of a policy (see `stages.optimizers`)
+    steps           training steps of the whole run; the loader has this length
+    max_grad_norm   gradient clipping by total norm; 0 switches it off
+    stop_after      stop the run after so many steps in a row with a non-finite loss or gradient
+    """
+
+    def __init__(
+        self,
+        policy: Any,
+        reward: Reward | None,
+        optimizer: Callable[[Any], Optimizer],
+        schedule: Schedule | None = None,
+        steps: int = 100,
+        max_grad_norm: float = 1.0,
+        stop_after: int = 5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if steps < 1:
+            raise ValueError(f"a stage needs at least one step, got steps={steps}")
+        self.automatic_optimization = False
+        self.policy = policy
+        self.reward = reward
+        self.make_optimizer = optimizer
+        self.schedule = schedule or Schedule()
+        self.steps = steps
+        self.max_grad_norm = max_grad_norm
+        self.stop_after = stop_after
+        self.seed = seed
+        self.rollout_step = 0  # training steps done: the x-axis of every logged value
+        self.skipped_in_a_row = 0
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def updates_per_step(self) -> int:
+        return 1
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.policy)
+        scheduler = self.schedule.attach(optimizer, self.steps * self.updates_per_step)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def optimise(self, batches: Sequence[Any], loss_of: LossOf) -> tuple[Stats | None, dict[str, float]]:
+        """One optimiser update from micro-batches. Their statistics, added up, and the figures of the update.
+
+        A non-finite gradient leaves the weights bitwise as they were; the skip is counted and a row of them stops the run.
+        """
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        figures = {metrics.LEARNING_RATE: optimizer.param_groups[0]["lr"], metrics.SKIPPED_UPDATES: 0.0}
+        rounds = self._most_over_ranks(len(batches))
+        if not rounds:  # nothing to learn on any rank: no update, and no momentum step either
+            scheduler.step()
+            return None, figures | {metrics.LOSS: 0.0, metrics.GRAD_NORM: 0.0}
+        optimizer.zero_grad()
+        stats, total = None, torch.zeros((), device=self.device)
+        for batch in [*batches, *[None] * (rounds - len(batches))]:
+            loss, part = loss_of(batch) if batch is not None else (self._nothing(), None)
+            self.manual_backward(loss * self.trainer.world_size)  # Lightning's DDP averages over ranks; our weights want the sum
+            if part is not None:
+                stats = part if stats is None else stats + part
+            total += loss.detach()
+        norm = grad_norm(self.policy.parameters(), self.max_grad_norm)
+        loss, broken = self.over_ranks(float(total), float(not (torch.isfinite(norm) and torch.isfinite(total))))
+        finite = not broken  # on any rank: all skip together, or their weights would part
+        if finite:
+            optimizer.step()
+        self._count_skips(finite, norm, total)
+        scheduler.step()
+        return stats, figures | {metrics.LOSS: loss, metrics.GRAD_NORM: float(norm), metrics.SKIPPED_UPDATES: float(not finite)}
+
+    def _count_skips(self, finite: bool, norm: Tensor, loss: Any) -> None:
+        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
+        if self.skipped_in_a_row >= self.stop_after:
+            raise FloatingPointError(
+                f"{self.skipped_in_a_row} updates in a row had a non-finite gradient (loss {float(loss)}, norm {float(norm)}) and were "
+                f"skipped; the weights are still those of the last good update. Lower the learning rate, or look at the "
+                f"rewards and log-probabilities in this run's traces."
+            )
+
+    def _most_over_ranks(self, count: int) -> int:
+        if self.trainer.world_size == 1:
+            return count
+        return int(self.all_gather(torch.tensor(count, device=self.device)).max())
+
+    def my_share(self, items: Sequence[T]) -> list[T]:
+        """What this rank works on of a step that every rank was given whole: whole groups, whole examples."""
+        return list(items[self.global_rank :: self.trainer.world_size])
+
+    def _nothing(self) -> Tensor:
+        """A loss of 0 that touches every weight: ranks meet in each backward pass, so one with fewer micro-batches joins with this."""
+        return sum((p.sum() * 0.0 for p in self.policy.parameters() if p.requires_grad), torch.zeros((), device=self.device))
+
+    def over_ranks(self, *values: float) -> list[float]:
+        """The sums of these numbers over all ranks."""
+        if self.trainer.world_size == 1:
+            return list(values)
+        gathered = self.all_gather(torch.tensor(values, dtype=torch.float64, device=self.device))
+        return gathered.reshape(-1, len(values)).sum(0).tolist()
+
+    @contextmanager
+    def clock(self, phase: str) -> Iterator[None]:
+        """Adds the seconds spent inside to this step's phase times."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+    def log_step(self, values: dict[str, float]) -> None:
+        """Log one step's values with the phase times, on the step axis, and count the step."""
+        self.rollout_step += 1
+        times = {metrics.phase_time(phase): seconds for phase, seconds in self.seconds.items()}
+        times[metrics.STEP_TIME] = sum(self.seconds.values())
+        self.seconds = {}
+        self.log_dict({metrics.STEP: float(self.rollout_step), **values, **times}, sync_dist=False, rank_zero_only=True)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Loaders hand over records, not tensors; `optimise` computes on tensors that are made of them."""
+        return batch
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["r1"] = {"rollout_step": self.rollout_step, "skipped_in_a_row": self.skipped_in_a_row}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["r1"].items():
+            setattr(self, name, value)

@@ -1,0 +1,275 @@
+"""Group Relative Policy Optimization (DeepSeekMath 4.1; R1 v1 2.2.1) as a LightningModule.
+
+One training step is one rollout and `epochs * minibatches` optimiser updates on it, and reads top to bottom in `training_step`.
+Where we differ from the paper's equation, a switch says so: the ratio per token or of the whole output, the clip, the KL
+estimator (all in `objective`), the advantage's normalisation, the aggregation over tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from r1_kernels import Objective, Stats, linear_loss
+from torch import Tensor
+from torch.optim import Optimizer
+
+from r1 import metrics, repro
+from r1.losses import Normaliser, has_signal, token_weights
+from r1.policy import Policy, Reference
+from r1.records import Batch, Group, Problem, Score, Trace
+from r1.rewards import Reward
+from r1.rollout.collate import collate, microbatches, narrow
+from r1.rollout.engine import Engine, Sampling
+from r1.rollout.sampler import sample
+from r1.stages.base import Stage
+from r1.stages.optimizers import Schedule
+from r1.stages.summary import describe
+from r1.tasks.base import Task, unique_ids
+from r1.tasks.loader import StepLoader
+
+Minibatch = list[Batch]  # the micro-batches of one optimiser update
+
+
+class GRPO(Stage):
+    """Sample groups, score them, compare siblings, update.
+
+    engine, sampling     who samples and how; log-probabilities are taken at the same temperature
+    objective            every switch of the per-token loss (`r1_kernels.Objective`)
+    advantage            groups -> groups with advantages (`losses.advantages` with its options)
+    prompts_per_step, group_size   P and G; the paper's 32 questions with 16 outputs each (v2 2.1)
+    minibatches, epochs  optimiser updates per rollout: the paper cuts 8,192 outputs into 16 minibatches, one epoch
+    aggregation          how token losses become one number: grpo, bnpo, dr_grpo, dapo, sequence_sum (`losses.token_weights`)
+    dynamic_sampling     rounds of further prompts drawn to replace groups without signal (DAPO); 0 draws none
+    mask_truncated       leave completions that hit the token limit out of the loss and its normalisers
+    old_logp             "sampler" trusts the engine's log-probabilities; "policy" computes them again before the first update
+    reference_refresh    renew the KL reference after so many updates (the paper: 400), `reference_alpha` < 1 as moving average
+    kl_in_reward         weight of the sampled KL taken off the reward instead of put in the loss; 0 is off
+    micro_tokens         padded tokens of one forward pass
+    """
+
+    policy: Policy
+
+    def __init__(
+        self,
+        policy: Policy,
+        reward: Reward,
+        engine: Engine,
+        objective: Objective,
+        advantage: Callable[[list[Group]], list[Group]],
+        optimizer: Callable[[Policy], Optimizer],
+        sampling: Sampling,
+        schedule: Schedule | None = None,
+        steps: int = 100,
+        prompts_per_step: int = 32,
+        group_size: int = 16,
+        minibatches: int = 1,
+        epochs: int = 1,
+        aggregation: Literal["grpo", "bnpo", "dr_grpo", "dapo", "sequence_sum"] = "grpo",
+        dynamic_sampling: int = 0,
+        mask_truncated: bool = False,
+        old_logp: Literal["sampler", "policy"] = "sampler",
+        reference_refresh: int = 0,
+        reference_alpha: float = 1.0,
+        kl_in_reward: float = 0.0,
+        micro_tokens: int = 8192,
+        max_grad_norm: float = 1.0,
+        stop_after: int = 5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(policy, reward, optimizer, schedule, steps, max_grad_norm, stop_after, seed)
+        _check(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
+        policy.without_dropout()  # dropout would make the ratio of the very first update differ from 1
+        self.engine, self.sampling = engine, sampling
+        self.objective, self.advantage = objective, advantage
+        self.prompts_per_step, self.group_size = prompts_per_step, group_size
+        self.minibatches, self.epochs, self.aggregation = minibatches, epochs, aggregation
+        self.dynamic_sampling, self.mask_truncated = dynamic_sampling, mask_truncated
+        self.old_logp, self.kl_in_reward, self.micro_tokens = old_logp, kl_in_reward, micro_tokens
+        needs_reference = objective.kl != "none" or kl_in_reward > 0
+        self.reference = Reference(policy, reference_refresh, reference_alpha) if needs_reference else None
+        # with a KL or an entropy term a completion without advantage moves the weights too
+        self.every_row_counts = objective.kl != "none" or objective.entropy_coef > 0
+        self.updates = 0  # optimiser updates done: the version of the weights
+        self.num_tokens = 0
+        self.last_groups: list[Group] = []
+
+    @property
+    def updates_per_step(self) -> int:
+        return self.minibatches * self.epochs
+
+    def loader(self, task: Task) -> StepLoader[Problem]:
+        """The prompts of the run. With dynamic sampling each step is given enough of them for every round."""
+        problems = unique_ids(task.train, f"the training set of {task.name}")  # draws and scores are keyed by id
+        return StepLoader(problems, self.prompts_per_step * (1 + self.dynamic_sampling), self.steps, self.seed)
+
+    def training_step(self, problems: list[Problem], batch_idx: int) -> None:
+        groups = self.sample(problems[: self.prompts_per_step])  # Problem -> Trace
+        groups = self.score(groups)  # -> Score
+        groups = self.advantage(groups)  # -> advantage
+        groups = self.refill(groups, problems[self.prompts_per_step :])
+        batches = self.collate(groups)  # -> Batch
+        stats, figures = self.update(batches)  # -> weights
+        self.report(groups, stats, figures)  # -> metrics
+
+    def sample(self, problems: list[Problem]) -> list[Group]:
+        """G completions for each of this rank's problems, with the weights of now."""
+        self.engine.sync(self.policy, self.updates)
+        keys = (self.seed, "grpo", self.rollout_step)
+        with self.clock("rollout"):
+            return sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, keys)
+
+    def refill(self, groups: list[Group], problems: list[Problem]) -> list[Group]:
+        """Dynamic sampling (DAPO 3.2): groups without signal give way to groups of further problems that have one, P problems a
+        round, until every group speaks or the rounds are over. Without dynamic sampling there are no further problems."""
+        for start in range(0, len(problems), self.prompts_per_step):
+            speaking = [group for group in groups if has_signal(group)]
+            (silent,) = self.over_ranks(len(groups) - len(speaking))
+            if not silent:
+                break
+            fresh = self.advantage(self.score(self.sample(problems[start : start + self.prompts_per_step])))
+            spare = [group for group in groups if not has_signal(group)]
+            groups = [*speaking, *(group for group in fresh if has_signal(group)), *spare][: len(groups)]
+        return groups
+
+    def score(self, groups: list[Group]) -> list[Group]:
+        """Rewards, and the KL penalty where it is part of the reward."""
+        with self.clock("score"):
+            groups = self.reward(groups)
+        if self.kl_in_reward:
+            with self.clock("reference"):
+                groups = self._with_kl(groups)
+        return groups
+
+    def _with_kl(self, groups: list[Group]) -> list[Group]:
+        """Scores with a part "kl": the summed k1 estimate, sum_t log pi(o_t) - log pi_ref(o_t), at weight -kl_in_reward."""
+        fresh = [t for group in groups for t in group.traces if t.score.total is not None and "kl" not in t.score.parts]
+        if not fresh:
+            return groups
+        batch = collate(fresh, self.policy.pad_id)
+        kl = torch.zeros(len(batch))
+        for rows in microbatches(batch, range(len(batch)), self.micro_tokens):
+            part = narrow(batch, rows).to(self.device)
+            own = part.sampler_logp if self.old_logp == "sampler" else self.policy.logps(part, self.sampling.temperature)[0]
+            difference = own - self.reference.logps(part, self.sampling.temperature)
+            kl[rows] = difference.where(part.mask, 0.0).sum(1).cpu()
+        scored = {id(t): _add_part(t, "kl", value, -self.kl_in_reward) for t, value in zip(fresh, kl.tolist(), strict=True)}
+        return [group.with_traces([scored.get(id(t), t) for t in group.traces]) for group in groups]
+
+    def collate(self, groups: list[Group]) -> list[Minibatch]:
+        """The rollout as minibatches of micro-batches: whole groups, in an order drawn for this step.
+
+        Rows that cannot move the weights (advantage 0 with no KL and no entropy term) are left out of the forward pass, yet
+        counted by the normalisers, so the gradient is that of the full batch.
+        """
+        order = repro.shuffled(groups, self.seed, "minibatch", self.rollout_step)
+        parts = [order[i :: self.minibatches] for i in range(self.minibatches)]
+        minibatches = []
+        for part in parts:
+            counted = [
+                t for group in part for t in group.traces if t.advantage is not None and not (self.mask_truncated and t.truncated)
+            ]
+            step = Normaliser.of_lengths([len(t.token_ids) for t in counted])
+            step = Normaliser(*map(int, self.over_ranks(step.rows, step.tokens)))
+            live = [t for t in counted if t.advantage != 0 or self.every_row_counts]
+            minibatches.append(self._micro_batches(live, step) if live else [])
+        return minibatches
+
+    def _micro_batches(self, traces: list[Trace], step: Normaliser) -> Minibatch:
+        batch = collate(traces, self.policy.pad_id)
+        max_length = self.sampling.max_new_tokens if self.aggregation == "dr_grpo" else None
+        weight = token_weights(batch.mask, self.aggregation, step, max_length)
+        batch = replace(batch, weight=weight, old_logp=batch.sampler_logp, sampler_logp=None)
+        return [narrow(batch, rows) for rows in microbatches(batch, range(len(batch)), self.micro_tokens)]
+
+    def update(self, minibatches: list[Minibatch]) -> tuple[Stats | None, dict[str, float]]:
+        """Every optimiser update of this rollout; the statistics of all of them, and the mean of each figure."""
+        with self.clock("reference"):
+            minibatches = [[self._with_logps(batch) for batch in minibatch] for minibatch in minibatches]
+        stats, all_figures = None, []
+        with self.clock("update"):
+            for _ in range(self.epochs):
+                for minibatch in minibatches:
+                    part, figures = self.optimise(minibatch, self.loss)
+                    if part is not None:
+                        stats = part if stats is None else stats + part
+                    all_figures.append(figures)
+                    self.updates += 1
+                    if self.reference is not None:
+                        self.reference.after_update(self.policy)
+        return stats, {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
+
+    def _with_logps(self, batch: Batch) -> Batch:
+        """The log-probabilities that must be taken before the first update moves the policy."""
+        batch = batch.to(self.device)
+        if self.old_logp == "policy":
+            batch = replace(batch, sampler_logp=batch.old_logp, old_logp=self.policy.logps(batch, self.sampling.temperature)[0])
+        if self.objective.kl != "none":
+            batch = replace(batch, ref_logp=self.reference.logps(batch, self.sampling.temperature))
+        return batch
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Stats]:
+        batch = batch.to(self.device)
+        return linear_loss(
+            self.policy.hidden(batch), self.policy.head, batch.targets, batch.old_logp, batch.ref_logp, batch.advantage, batch.weight,
+            objective=self.objective, sampler_logp=batch.sampler_logp,
+        )  # fmt: skip
+
+    def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
+        self.last_groups = groups
+        rollout_seconds = self.seconds.get("rollout", 0.0)
+        values = describe(groups, self.over_ranks)
+        tokens = values[metrics.MEAN_LENGTH] * values.pop("rows")
+        self.num_tokens += int(tokens)
+        values |= figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
+        values |= {metrics.NUM_TOKENS: float(self.num_tokens), metrics.WEIGHT_VERSION: float(self.updates)}
+        values[metrics.TOKENS_PER_SECOND] = tokens / rollout_seconds if rollout_seconds else 0.0
+        self.log_step(values)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["r1"] |= {"updates": self.updates, "num_tokens": self.num_tokens}
+
+
+def _add_part(trace: Trace, name: str, value: float, weight: float) -> Trace:
+    score = trace.score
+    total = score.total + weight * value
+    return replace(trace, score=Score(total, {**score.parts, name: value}, {**score.weights, name: weight}))
+
+
+def _check(
+    objective: Objective,
+    sampling: Sampling,
+    prompts: int,
+    group_size: int,
+    minibatches: int,
+    epochs: int,
+    old_logp: str,
+    rounds: int,
+) -> None:
+    if group_size < 2:
+        raise ValueError(f"`group_size` must be at least 2 (advantages compare siblings), got {group_size}")
+    if min(prompts, minibatches, epochs) < 1 or rounds < 0:
+        raise ValueError(
+            f"expected prompts_per_step, minibatches, epochs >= 1 and dynamic_sampling >= 0, got {prompts}, {minibatches}, {epochs}, {rounds}"
+        )
+    if minibatches > prompts:
+        raise ValueError(f"{minibatches} minibatches need at least as many groups, got prompts_per_step={prompts}")
+    if sampling.temperature <= 0:
+        raise ValueError("training needs temperature > 0: greedy completions of one prompt are all the same")
+    if objective.temperature != sampling.temperature:
+        raise ValueError(
+            f"objective.temperature ({objective.temperature}) must be the sampling temperature ({sampling.temperature}): ratios "
+            f"compare the same distribution"
+        )
+    if objective.tis_cap is not None and old_logp == "sampler":
+        raise ValueError(
+            "objective.tis_cap corrects the sampler against the trainer's own old log-probabilities: set stage.old_logp=policy"
+        )
+    if (sampling.top_p < 1 or sampling.top_k > 0) and old_logp == "sampler":
+        raise ValueError(
+            "top-p or top-k sampling renormalises the sampler's log-probabilities, so they are no old policy of this loss; "
+            "set stage.old_logp=policy (and objective.tis_cap to correct for the difference), or top_p=1 top_k=0"
+        )

@@ -1,0 +1,111 @@
+"""Training a reward model: pairwise (Bradley-Terry) for helpfulness, pointwise for harmlessness (v2 2.2, 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from r1 import metrics
+from r1.grading import parse
+from r1.policy import Policy
+from r1.policy.scorer import Scorer
+from r1.records import Problem
+from r1.stages.base import Stage
+from r1.stages.optimizers import Schedule
+from r1.tasks.loader import StepLoader
+from r1.tasks.preference import Labelled, Pair
+
+
+class RewardModel(Stage):
+    """Teach the policy's backbone, with one number on top, which responses people prefer.
+
+    Pairs:     loss = -log sigmoid(s(chosen) - s(rejected))         mean over the pairs of a step
+    Labelled:  loss = -log sigmoid(+-s(response))                   mean over the responses of a step
+
+    judged      what of a response is read: "summary", what follows the thought (the paper's helpfulness), or "whole" (harmlessness)
+    batch_size  pairs or labelled responses of one update; the paper: 256
+    max_tokens  rows longer than this lose their end
+    micro_rows  rows of one forward pass
+    """
+
+    policy: Scorer
+
+    def __init__(
+        self,
+        policy: Policy,
+        optimizer: Callable[[Any], Optimizer],
+        schedule: Schedule | None = None,
+        judged: Literal["summary", "whole"] = "summary",
+        steps: int | None = None,
+        epochs: float | None = None,
+        batch_size: int = 256,
+        max_tokens: int = 8192,
+        micro_rows: int = 32,
+        max_grad_norm: float = 1.0,
+        stop_after: int = 5,
+        seed: int = 0,
+    ) -> None:
+        scorer = Scorer.from_policy(policy)
+        super().__init__(scorer, None, optimizer, schedule, steps or 1, max_grad_norm, stop_after, seed)
+        self.fixed_steps, self.epochs = steps, epochs
+        self.judged, self.batch_size = judged, batch_size
+        self.max_tokens, self.micro_rows = max_tokens, micro_rows
+        self.held_out: list[Pair | Labelled] = []
+
+    def loader(self, task: Any) -> StepLoader:
+        self.held_out = list(task.validation)
+        loader = StepLoader(task.train, self.batch_size, self.fixed_steps, self.seed, self.epochs)
+        self.steps = len(loader)
+        return loader
+
+    def training_step(self, rows: list[Pair | Labelled], batch_idx: int) -> None:
+        rows = self.my_share(rows)
+        (count,) = self.over_ranks(len(rows))
+        with self.clock("update"):
+            batches = [rows[i : i + self.micro_rows] for i in range(0, len(rows), self.micro_rows)]
+            right: list[Tensor] = []
+
+            def loss_of(batch: Sequence[Pair | Labelled]) -> tuple[Tensor, None]:
+                margins = self.margins(batch)
+                right.append((margins.detach() > 0).float().sum())
+                return -F.logsigmoid(margins).sum() / count, None
+
+            _, figures = self.optimise(batches, loss_of)
+        (correct,) = self.over_ranks(float(sum(right)))
+        self.log_step(figures | {metrics.PAIR_ACCURACY: correct / count})
+
+    def margins(self, batch: Sequence[Pair | Labelled]) -> Tensor:
+        """[n] how far each row is on the right side: s(chosen) - s(rejected), or +-s(response)."""
+        if isinstance(batch[0], Pair):
+            pairs = cast("Sequence[Pair]", batch)
+            texts = [(row.problem, text) for row in pairs for text in (row.chosen, row.rejected)]
+            scores = self.scores(texts).reshape(-1, 2)
+            return scores[:, 0] - scores[:, 1]
+        labelled = cast("Sequence[Labelled]", batch)
+        signs = torch.tensor([1.0 if row.good else -1.0 for row in labelled], device=self.device)
+        return signs * self.scores([(row.problem, row.response) for row in labelled])
+
+    def scores(self, texts: Sequence[tuple[Problem, str]]) -> Tensor:
+        """[B] scores of responses, each to its problem."""
+        return self.policy([self.policy.encode(problem, self._read(text))[: self.max_tokens] for problem, text in texts])
+
+    def _read(self, response: str) -> str:
+        return parse(response).summary if self.judged == "summary" else response
+
+    @torch.no_grad()
+    def accuracy(self, rows: Sequence[Pair | Labelled]) -> float:
+        """Share of rows on the right side of 0; a tie counts half."""
+        margins = torch.cat([self.margins(rows[i : i + self.micro_rows]) for i in range(0, len(rows), self.micro_rows)])
+        return float((margins > 0).float().mean() + 0.5 * (margins == 0).float().mean())
+
+    def on_train_end(self) -> None:
+        if self.held_out and self.trainer.is_global_zero:
+            name, value = metrics.evaluation("preferences", "accuracy"), self.accuracy(self.held_out)
+            for logger in self.trainer.loggers:
+                logger.log_metrics({name: value}, step=self.rollout_step)
+            self.trainer.callback_metrics[name] = torch.tensor(value)

@@ -1,0 +1,60 @@
+"""The training order: which items each step is made of, as a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from r1.repro import shuffled
+
+T = TypeVar("T")
+
+
+class StepLoader(Generic[T]):
+    """`steps` lists of `per_step` items. Give `steps`, or `epochs` and the number of steps follows.
+
+    An epoch is one permutation, keyed by (seed, "order", epoch), cut into whole steps; the remainder that fills no step is
+    left out of this epoch, so that no step holds an item twice. Every rank is handed the whole step and takes its share.
+
+    `position` counts the steps handed out. It moves before the step is yielded: Lightning never asks a sized loader for the
+    item after the last, so code behind the last `yield` would not run. A second pass goes on where the first one ended.
+    """
+
+    def __init__(
+        self, items: Sequence[T], per_step: int, steps: int | None = None, seed: int = 0, epochs: float | None = None
+    ) -> None:
+        self.items = list(items)
+        if not 0 < per_step <= len(self.items):
+            raise ValueError(
+                f"a step of {per_step} needs 1 to {len(self.items)} (there are {len(self.items)} to train on): it never holds one twice"
+            )
+        if (steps is None) == (epochs is None):
+            raise ValueError(f"give either `steps` or `epochs` and leave the other null, got steps={steps} and epochs={epochs}")
+        self.per_step, self.seed = per_step, seed
+        self.steps = steps if steps is not None else max(1, round(len(self.items) // per_step * float(epochs or 0)))
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
+        self.position = 0
+        self._order: tuple[int, list[T]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[T]]:
+        end = (self.position // self.steps + 1) * self.steps
+        while self.position < end:
+            self.position += 1
+            yield self.step(self.position - 1)
+
+    def step(self, index: int) -> list[T]:
+        """The items of step `index`, counted from 0 over all passes."""
+        epoch, place = divmod(index, len(self.items) // self.per_step)
+        if self._order[0] != epoch:  # a permutation per epoch, not per step
+            self._order = (epoch, shuffled(self.items, self.seed, "order", epoch))
+        return self._order[1][place * self.per_step : (place + 1) * self.per_step]
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.position = int(state["position"])

@@ -1,0 +1,139 @@
+"""Programming problems with their tests: HumanEval, MBPP, or rows of stdin/stdout cases.
+
+Every problem carries `tests = {"language", "setup", "test_cases"}`, the schema of open code-RL data sets: a case of type
+"stdin_stdout" has `input` and `output`; one of type "assert" has `code`, run after the candidate program and right when it
+ends without an exception. The tests are the judge; `answer` is a reference program where the row has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from r1.records import Problem
+from r1.tasks.base import Split, split
+from r1.tasks.competition import ID_COLUMNS, KEPT_COLUMNS, QUESTION_COLUMNS, column, question_text
+from r1.tasks.rows import BadRow, OnBad, Row, collect, read_rows
+
+COMPLETE = "Complete this Python function. Write the whole function in one code block.\n```python\n{header}\n```"
+PROGRAM = "{question}\nWrite a program that reads standard input and prints to standard output, in one code block."
+FUNCTION = "{question}\nWrite the Python code in one code block. It must pass tests such as:\n```python\n{example}\n```"
+
+
+class Programming:
+    """Problems of a .jsonl or .parquet file or a hub dataset, in one of three layouts that are told apart by row:
+
+    humaneval   `entry_point` and a test program (`tests` or `test`) that defines check(candidate); the question is a function
+                header, which is kept in meta["header"] with meta["entry_point"]
+    mbpp        a list of assert lines (`tests`, `test_list`), with imports (`test_imports`, `test_setup_code`); the question
+                shows the first of them, since nothing else names the function
+    cases       `test_cases` (or within `verification_info`): a list of {input, output}, and `language` (python where absent)
+
+    The other arguments are those of `competition.Competition`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str | None = None,
+        part: Literal["train", "test"] = "test",
+        validation: int = 0,
+        test: int = 0,
+        file: str | None = None,
+        hub_split: str = "test",
+        hub_subset: str | None = None,
+        limit: int | None = None,
+        on_bad: OnBad = "error",
+        seed: int = 0,
+    ) -> None:
+        if part not in ("train", "test"):
+            raise ValueError(f"part must be 'train' or 'test', got {part!r}")
+        if part == "test" and (validation or test):
+            raise ValueError(
+                f"only a training set (part=train) holds problems out, got part=test, validation={validation}, test={test}"
+            )
+        self.path = str(file) if file and Path(file).is_file() else str(path)
+        self.name = name or Path(self.path).stem
+        rows = islice(read_rows(self.path, hub_split, hub_subset), limit)
+        problems, self.bad = collect(self.path, rows, _Reader(self.name), on_bad)
+        parts = split(problems, validation, test, seed, by=lambda p: p.question) if part == "train" else Split([], [], problems)
+        self.train: list[Problem] = parts.train
+        self.validation: list[Problem] = parts.validation
+        self.test: list[Problem] = parts.test
+
+
+@dataclass
+class _Reader:
+    """Row -> Problem, remembering the ids it has seen. Raises BadRow."""
+
+    name: str
+    count: int = 0
+    ids: set[str] = field(default_factory=set)
+
+    def __call__(self, row: Row) -> Problem:
+        self.count += 1
+        known = any(name in row for name in ID_COLUMNS)
+        label = str(column(row, None, ID_COLUMNS)) if known else str(self.count)
+        if label in self.ids:
+            raise BadRow(f"the id {label!r} occurs twice")
+        self.ids.add(label)
+        text = question_text(column(row, None, (*QUESTION_COLUMNS, "text")))
+        question, tests, extra = layout(row)(row, text)
+        reference = next(
+            (row[c] for c in ("answer", "canonical_solution", "code", "solution") if isinstance(row.get(c), str)), None
+        )
+        meta = {c: row[c] for c in KEPT_COLUMNS if row.get(c) not in (None, "")} | extra
+        return Problem(f"{self.name}/{label}", question, reference, "code", tests=tests, meta=meta)
+
+
+Layout = Callable[[Row, str], tuple[str, dict[str, Any], dict[str, Any]]]
+
+
+def layout(row: Row) -> Layout:
+    """Which of the three layouts a row has."""
+    if row.get("entry_point"):
+        return humaneval
+    if "test_cases" in row or "verification_info" in row:
+        return cases
+    if isinstance(row.get("tests", row.get("test_list")), Sequence):
+        return mbpp
+    raise BadRow(f"it has no tests: expected entry_point with test, test_list, or test_cases; it has {', '.join(map(str, row))}")
+
+
+def humaneval(row: Row, text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    code = column(row, None, ("tests", "test"))
+    if not isinstance(code, str) or "def check(" not in code:
+        raise BadRow("its test program defines no check(candidate)")
+    case = {"type": "assert", "code": f"{code.strip()}\n\ncheck({row['entry_point']})"}
+    return COMPLETE.format(header=text), _tests([case]), {"entry_point": row["entry_point"], "header": text}
+
+
+def mbpp(row: Row, text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    lines = row.get("tests", row.get("test_list"))
+    if isinstance(lines, str) or not lines or not all(isinstance(line, str) and line.strip() for line in lines):
+        raise BadRow(f"its tests are no list of assert lines: {lines!r:.60}")
+    imports = row.get("test_imports") or row.get("test_setup_code") or ""
+    setup = imports if isinstance(imports, str) else "\n".join(imports)
+    question = FUNCTION.format(question=text, example=lines[0])
+    return question, _tests([{"type": "assert", "code": line} for line in lines], setup), {}
+
+
+def cases(row: Row, text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    info = row.get("verification_info", row)
+    found = info.get("test_cases") if isinstance(info, dict) else None
+    if not isinstance(found, Sequence) or not found:
+        raise BadRow("its test_cases are no list of {input, output}")
+    for case in found:
+        if not isinstance(case, dict) or not all(isinstance(case.get(side), str) for side in ("input", "output")):
+            raise BadRow(f"a test case needs input and output as text, got {case!r:.60}")
+        if case.get("type", "stdin_stdout") != "stdin_stdout":
+            raise BadRow(f"a test case of type {case['type']!r}; input and output cases are stdin_stdout")
+    plain = [{"type": "stdin_stdout", "input": case["input"], "output": case["output"]} for case in found]
+    return PROGRAM.format(question=text), _tests(plain, language=str(info.get("language") or "python")), {}
+
+
+def _tests(test_cases: list[dict[str, str]], setup: str = "", language: str = "python") -> dict[str, Any]:
+    return {"language": language, "setup": setup, "test_cases": test_cases}

@@ -1,0 +1,138 @@
+"""Reward models: the losses by hand, what is read, and that preferences are learned."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from r1 import metrics
+from r1.policy.scorer import Scorer
+from r1.records import Problem
+from r1.stages import RewardModel
+from r1.stages.optimizers import adamw
+from r1.tasks.preference import Judgement, Labelled, Pair, Preferences, judged_pair, lengths_matched
+
+PROBLEM = Problem("p", "use 1")
+PAIRS = [Pair(Problem(f"p{i}", f"use {1 + i % 3}"), f"good {i % 3 + 1}", f"bad {i % 3 + 1}") for i in range(12)]
+
+
+def new_stage(lab, **changes) -> RewardModel:
+    return RewardModel(
+        **{
+            "policy": lab.policy(),
+            "optimizer": partial(adamw, lr=1e-2),
+            "judged": "whole",
+            "steps": 30,
+            "batch_size": 6,
+            **changes,
+        }
+    )
+
+
+def task(rows, validation=()) -> SimpleNamespace:
+    return SimpleNamespace(train=list(rows), validation=list(validation))
+
+
+def test_at_the_start_every_response_scores_the_same(lab):
+    stage = new_stage(lab, steps=1)
+    lab.fit(stage, task(PAIRS))
+    assert float(stage.trainer.logged_metrics[metrics.LOSS]) == pytest.approx(math.log(2))  # -log sigmoid(0)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "labelled"])
+def test_it_learns_which_is_better(lab, kind):
+    rows = (
+        PAIRS
+        if kind == "pairs"
+        else [Labelled(p.problem, text, good) for p in PAIRS for text, good in ((p.chosen, True), (p.rejected, False))]
+    )
+    stage = new_stage(lab)
+    lab.fit(stage, task(rows, rows[:4]))
+    assert stage.accuracy(rows) == 1.0
+    assert float(stage.trainer.callback_metrics["eval/preferences/accuracy"]) == 1.0
+
+
+def test_micro_rows_change_nothing(lab):
+    """Bug 15, for pairs."""
+    one, many = new_stage(lab, steps=3, optimizer=lab.sgd), new_stage(lab, steps=3, micro_rows=2, optimizer=lab.sgd)
+    lab.fit(one, task(PAIRS)), lab.fit(many, task(PAIRS))
+    assert torch.allclose(lab.weights(one), lab.weights(many), atol=1e-6)
+
+
+def test_a_score_does_not_depend_on_the_rows_beside_it(lab):
+    scorer = new_stage(lab).policy
+    torch.nn.init.normal_(scorer.model.score.weight)
+    rows = [scorer.encode(PROBLEM, text) for text in ("good", "good bad good 1 2 3")]
+    together = scorer(rows)
+    assert torch.allclose(together, torch.cat([scorer([row]) for row in rows]), atol=1e-6)
+    assert rows[0][-1] == scorer.eos_id
+
+
+def test_helpfulness_reads_the_summary_alone(lab):
+    stage = new_stage(lab, judged="summary")
+    torch.nn.init.normal_(stage.policy.model.score.weight)
+    with torch.no_grad():
+        scores = stage.scores(
+            [(PROBLEM, "<think> bad </think> good"), (PROBLEM, "<think> 1 2 3 </think> good"), (PROBLEM, "good")]
+        )
+    assert torch.allclose(scores, scores[:1].expand(3), atol=1e-6)
+    whole = new_stage(lab, judged="whole")
+    whole.policy.load_state_dict(stage.policy.state_dict())
+    with torch.no_grad():
+        scores = whole.scores([(PROBLEM, "<think> bad </think> good"), (PROBLEM, "<think> 1 2 3 </think> good")])
+    assert not torch.allclose(scores[0], scores[1], atol=1e-4)
+
+
+def test_the_saved_folder_is_a_hugging_face_classifier(lab, tmp_path):
+    scorer = Scorer.from_policy(lab.policy()).eval()
+    torch.nn.init.normal_(scorer.model.score.weight)
+    again = AutoModelForSequenceClassification.from_pretrained(scorer.save(tmp_path / "rm")).eval()
+    row = scorer.encode(PROBLEM, "good bad")
+    with torch.no_grad():
+        assert float(again(input_ids=torch.tensor([row])).logits[0, 0]) == pytest.approx(float(scorer([row])[0]), abs=1e-6)
+
+
+class TestPairs:
+    def test_four_judgements_with_swapped_order(self):
+        # A is better by 2 when it is read first and by 1 when it is read second: mean gap 1.5
+        judgements = [Judgement(8, 6, False), Judgement(8, 6, False), Judgement(6, 7, True), Judgement(6, 7, True)]
+        assert judged_pair(PROBLEM, "aa", "bb", judgements) == Pair(PROBLEM, "aa", "bb")
+        assert judged_pair(PROBLEM, "aa", "bb", judgements, min_gap=1.5) is None
+
+    def test_a_judge_that_likes_what_it_reads_first_prefers_nothing(self):
+        judgements = [Judgement(9, 3, False), Judgement(9, 3, True)]
+        assert judged_pair(PROBLEM, "aa", "bb", judgements) is None
+
+    def test_orders_must_be_balanced(self):
+        with pytest.raises(ValueError, match="equally often"):
+            judged_pair(PROBLEM, "a", "b", [Judgement(9, 3, False)])
+
+    def test_very_different_lengths_are_dropped(self):
+        judgements = [Judgement(9, 3, False), Judgement(3, 9, True)]
+        assert judged_pair(PROBLEM, "a" * 9, "b" * 4, judgements) is None
+        assert judged_pair(PROBLEM, "a" * 8, "b" * 4, judgements) == Pair(PROBLEM, "a" * 8, "b" * 4)
+
+    def test_totals_of_length_are_matched(self):
+        pairs = [Pair(PROBLEM, "c" * 10, "r" * 10), Pair(PROBLEM, "c" * 20, "r" * 10), Pair(PROBLEM, "c" * 10, "r" * 19)]
+        kept = lengths_matched(pairs)
+        assert pairs[0] in kept
+        assert abs(sum(len(p.chosen) - len(p.rejected) for p in kept)) <= 1
+
+
+def test_preferences_from_a_file(tmp_path):
+    rows = [{"question": f"q{i}", "chosen": "yes", "rejected": "no"} for i in range(5)]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    found = Preferences(str(file), validation=2)
+    assert (len(found.train), len(found.validation)) == (3, 2)
+    file.write_text(
+        json.dumps({"question": "q", "response": "r", "label": 1}) + "\n" + json.dumps({"question": "q2", "chosen": "y"})
+    )
+    with pytest.raises(ValueError, match="line 2: expected columns chosen and rejected"):
+        Preferences(str(file))

@@ -1,0 +1,107 @@
+"""The command line: what is listed, how it fails, and that help costs nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from r1 import __main__ as cli
+from r1.commands import doctor
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package folder with two commands of its own."""
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands/__init__.py").write_text("")
+    (tmp_path / "commands/score.py").write_text('"""r1 score: grade a file.\n\nMore."""\nimport torch\n')
+    (tmp_path / "commands/zeta.py").write_text('"""Do something new."""\n')
+    (tmp_path / "demo.py").write_text('"""See it happen."""\n')
+    monkeypatch.setattr(cli, "_HERE", tmp_path)
+    return tmp_path
+
+
+def test_a_command_is_a_file_and_its_docstring(commands: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(cli.commands()) == ["demo", "score", "zeta"]  # the order people meet them in, then the rest
+    assert cli.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "  demo   See it happen." in said
+    assert "  score  grade a file." in said
+    assert "train" not in said  # its file is missing here, so it is not offered
+
+
+def test_an_unknown_command_is_answered_with_the_list(commands: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["scroe"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no command 'scroe'" in said
+    assert "demo, score, zeta" in said
+
+
+def test_no_command_shows_the_usage_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "usage: r1 <command>" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("returned", "code"), [(3, 3), (0, 0), (None, 0), (0.75, 0), (True, 0)])
+def test_only_an_int_is_an_exit_code(monkeypatch: pytest.MonkeyPatch, returned: object, code: int) -> None:
+    monkeypatch.setattr(doctor, "main", lambda argv: returned)  # a float is a sweeper's objective
+    assert cli.main(["doctor"]) == code
+
+
+def test_every_command_has_a_summary() -> None:
+    found = cli.commands()
+    assert {"train", "doctor"} <= set(found)
+    for name, file in found.items():
+        assert len(cli.summary(file)) > 10, f"{name}: the first line of its docstring is its line in r1 --help"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["torch", "lightning", "transformers", "hydra", "pydantic", "rich", "numpy"]
+    code = f"from r1.__main__ import main; import sys; main(['--help']); print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+def test_a_hydra_command_answers_help_without_torch() -> None:
+    code = "import sys, r1.commands.train as train\ntry: train.main(['--help'])\nexcept SystemExit: pass\nprint('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "Groups" in out
+    assert out.splitlines()[-1] == "False"
+
+
+def test_doctor_reports_versions_and_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(["--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["packages"]["torch"]["tested"] == "2.13.0"
+    assert found["ok"] is True
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "lightning" else "1.0")
+    monkeypatch.setattr(doctor.shutil, "which", lambda program: None)
+    assert doctor.main([]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "lightning is missing: pip install" in said
+    assert "torch 1.0 is not the tested 2.13.0" in said
+    assert "apt-get install bubblewrap" in said
+    assert "not ready" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trainer", "sweep", "jobs"),
+    [("cpu", ["reward.weights.format=0,1", "seed=1,2"], 4), ("ddp_sim", ["seed=1,2"], 2)],
+)
+def test_a_sweep_finishes_and_its_runs_can_be_compared(tmp_path: Path, trainer: str, sweep: list[str], jobs: int) -> None:
+    small = ["stage.steps=2", "stage.prompts_per_step=4", "stage.group_size=4", "callbacks.benchmark=null", "logger=csv"]
+    fixed = [f"trainer={trainer}", "name=small", "hydra.sweep.dir=sweep", "print_config=false"]
+    command = [sys.executable, "-m", "r1", "train", "-m", *sweep, *fixed, *small]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep"]  # the other ranks made no folders of their own
+    columns = set()
+    for job in range(jobs):
+        columns.add((tmp_path / f"sweep/{job}/metrics.csv").read_text(encoding="utf-8").partition("\n")[0])
+        assert json.loads((tmp_path / f"sweep/{job}/summary.json").read_text())["steps"] == 2
+    assert len(columns) == 1
