@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from r1.policy.prompts import Template, named
+from r1.policy.sharding import is_sharded, rank, reshard, whole_state
 from r1.records import Batch, Problem
 
 # What these configuration fields do to the logits happens after the head, where a fused loss would not see it.
@@ -63,11 +64,14 @@ class Policy(nn.Module):
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return cls(model, tokenizer, template)
 
-    def save(self, folder: str | Path) -> Path:
-        """A complete Hugging Face folder: safetensors, config, generation config, tokenizer."""
+    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
+        """A complete Hugging Face folder: safetensors, config, generation config, tokenizer. The first of several ranks writes
+        it; where the weights are sharded, all of them call this. `dtype` is that of the written weights, None their own."""
         folder = Path(folder)
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        state = whole_state(self.model, dtype) if is_sharded(self) or dtype is not None else None
+        if rank() == 0:
+            self.model.save_pretrained(folder, state_dict=state)
+            self.tokenizer.save_pretrained(folder)
         return folder
 
     @property
@@ -91,6 +95,10 @@ class Policy(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """[B, T, H]: the states of columns S-1 .. L-2, which predict the completion ids of columns S .. L-1."""
+        return self(batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `hidden`. As the module's forward pass, because that is where sharded weights are gathered; `head` is whole after it."""
         states = self.model.base_model(
             input_ids=batch.tokens, attention_mask=batch.attention, position_ids=batch.position_ids, use_cache=False
         ).last_hidden_state
@@ -109,7 +117,17 @@ class Policy(nn.Module):
     @torch.no_grad()
     def logps(self, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """(log-probability, entropy), each [B, T] float32, of the completion ids at this temperature; no gradient."""
-        return linear_logps(self.hidden(batch), self.head, batch.targets, temperature)
+        try:
+            return linear_logps(self.hidden(batch), self.head, batch.targets, temperature)
+        finally:
+            reshard(self)
+
+    def idle(self) -> Tensor:
+        """A loss of 0 from a forward pass that touches every weight, for a rank that has nothing to learn while others have."""
+        tokens = torch.full((1, 2), self.pad_id, device=self.device)
+        mask = torch.ones(1, 1, dtype=torch.bool, device=self.device)
+        batch = Batch(tokens, torch.ones_like(tokens), torch.arange(2, device=self.device)[None], mask, mask.float())
+        return self.hidden(batch).sum() * 0.0 + self.head.sum() * 0.0
 
 
 def encode_prompt(problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase, eos_ids: frozenset[int]) -> list[int]:

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 
 from r1.policy.policy import Policy, encode_prompt
 from r1.policy.prompts import Template
+from r1.policy.sharding import is_sharded, rank, whole_state
 from r1.records import Problem
 
 
@@ -65,9 +66,15 @@ class Scorer(nn.Module):
         last = states[torch.arange(len(rows), device=device), lengths - 1]
         return self.model.score(last).squeeze(-1).float()
 
+    def idle(self) -> Tensor:
+        """A loss of 0 that touches every weight; see `Policy.idle`."""
+        return self([[self.pad_id]]).sum() * 0.0
+
     def save(self, folder: str | Path) -> Path:
-        """A complete Hugging Face folder that AutoModelForSequenceClassification loads."""
+        """A complete Hugging Face folder that AutoModelForSequenceClassification loads; see `Policy.save` for several ranks."""
         folder = Path(folder)
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        state = whole_state(self.model) if is_sharded(self) else None
+        if rank() == 0:
+            self.model.save_pretrained(folder, state_dict=state)
+            self.tokenizer.save_pretrained(folder)
         return folder
