@@ -50,8 +50,9 @@ def train(cfg: DictConfig) -> float | None:
     trainer.fit(stage, train_dataloaders=loader, ckpt_path=cfg.ckpt_path)
     if "wandb" in sys.modules:
         sys.modules["wandb"].finish()  # a run of its own for the next stage in this process
+    if not cfg.trainer.get("fast_dev_run"):
+        stage.policy.save(run_dir / "hf")  # all ranks: sharded weights are gathered by all, and the first one writes
     if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
-        stage.policy.save(run_dir / "hf")
         _write_json(run_dir / "summary.json", summary(trainer, stage, time.perf_counter() - started))
     return _objective(trainer, cfg.optimized_metric)
 

@@ -122,12 +122,15 @@ class Policy(nn.Module):
         finally:
             reshard(self)
 
-    def idle(self) -> Tensor:
-        """A loss of 0 from a forward pass that touches every weight, for a rank that has nothing to learn while others have."""
+    def idle_batch(self) -> Batch:
+        """One row of two padding tokens: what a rank computes on while others have more to do, since all gather weights together."""
         tokens = torch.full((1, 2), self.pad_id, device=self.device)
         mask = torch.ones(1, 1, dtype=torch.bool, device=self.device)
-        batch = Batch(tokens, torch.ones_like(tokens), torch.arange(2, device=self.device)[None], mask, mask.float())
-        return self.hidden(batch).sum() * 0.0 + self.head.sum() * 0.0
+        return Batch(tokens, torch.ones_like(tokens), torch.arange(2, device=self.device)[None], mask, mask.float())
+
+    def idle(self) -> Tensor:
+        """A loss of 0 that touches every weight."""
+        return self.hidden(self.idle_batch()).sum() * 0.0 + self.head.sum() * 0.0
 
 
 def encode_prompt(problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase, eos_ids: frozenset[int]) -> list[int]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from r1 import metrics
+from r1.policy.sharding import from_all_ranks, is_sharded, shard
 from r1.rewards import Reward
 from r1.stages.optimizers import Schedule, grad_norm
 
@@ -67,6 +68,19 @@ class Stage(LightningModule):
     def updates_per_step(self) -> int:
         return 1
 
+    def configure_model(self) -> None:
+        """Shard the policy where the strategy asks for it (trainer=fsdp2); Lightning calls this once the ranks are there."""
+        mesh = self.device_mesh
+        if mesh is None or is_sharded(self.policy):
+            return
+        mixed = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        for module in self.sharded_modules():
+            shard(module, mesh["data_parallel"], mixed)
+
+    def sharded_modules(self) -> list[Any]:
+        """The models that are too large for one rank."""
+        return [self.policy]
+
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.policy)
         scheduler = self.schedule.attach(optimizer, self.steps * self.updates_per_step)
@@ -86,7 +100,7 @@ class Stage(LightningModule):
         optimizer.zero_grad()
         stats, total = None, torch.zeros((), device=self.device)
         for batch in [*batches, *[None] * (rounds - len(batches))]:
-            loss, part = loss_of(batch) if batch is not None else (self._nothing(), None)
+            loss, part = loss_of(batch) if batch is not None else (self.policy.idle(), None)
             self.manual_backward(loss * self.trainer.world_size)  # Lightning's DDP averages over ranks; our weights want the sum
             if part is not None:
                 stats = part if stats is None else stats + part
@@ -98,6 +112,7 @@ class Stage(LightningModule):
             optimizer.step()
         self._count_skips(finite, norm, total)
         scheduler.step()
+        stats = self.stats_over_ranks(stats)
         return stats, figures | {metrics.LOSS: loss, metrics.GRAD_NORM: float(norm), metrics.SKIPPED_UPDATES: float(not finite)}
 
     def _count_skips(self, finite: bool, norm: Tensor, loss: Any) -> None:
@@ -114,13 +129,16 @@ class Stage(LightningModule):
             return count
         return int(self.all_gather(torch.tensor(count, device=self.device)).max())
 
+    def keep_company(self, done: int, compute: Callable[[Any], Any]) -> None:
+        """After `done` forward passes without gradient: as many on nothing as other ranks have more, where ranks gather weights
+        together. Otherwise they would wait for this one."""
+        if is_sharded(self.policy):
+            for _ in range(self._most_over_ranks(done) - done):
+                compute(self.policy.idle_batch())
+
     def my_share(self, items: Sequence[T]) -> list[T]:
         """What this rank works on of a step that every rank was given whole: whole groups, whole examples."""
         return list(items[self.global_rank :: self.trainer.world_size])
-
-    def _nothing(self) -> Tensor:
-        """A loss of 0 that touches every weight: ranks meet in each backward pass, so one with fewer micro-batches joins with this."""
-        return sum((p.sum() * 0.0 for p in self.policy.parameters() if p.requires_grad), torch.zeros((), device=self.device))
 
     def over_ranks(self, *values: float) -> list[float]:
         """The sums of these numbers over all ranks."""
@@ -128,6 +146,11 @@ class Stage(LightningModule):
             return list(values)
         gathered = self.all_gather(torch.tensor(values, dtype=torch.float64, device=self.device))
         return gathered.reshape(-1, len(values)).sum(0).tolist()
+
+    def stats_over_ranks(self, stats: Stats | None) -> Stats | None:
+        """The statistics of every rank's micro-batches, added up; None where no rank had any."""
+        parts = [part for part in from_all_ranks(stats and stats.to("cpu")) if part is not None]
+        return sum(parts[1:], parts[0]) if parts else None
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from r1 import metrics, repro
 from r1.losses import Normaliser, has_signal, token_weights
 from r1.policy import Policy, Reference
+from r1.policy.sharding import from_all_ranks
 from r1.records import Batch, Group, Problem, Score, Trace
 from r1.rewards import Reward
 from r1.rollout.collate import collate, microbatches, narrow
@@ -108,18 +109,29 @@ class GRPO(Stage):
     def training_step(self, problems: list[Problem], batch_idx: int) -> None:
         groups = self.sample(problems[: self.prompts_per_step])  # Problem -> Trace
         groups = self.score(groups)  # -> Score
-        groups = self.advantage(groups)  # -> advantage
+        groups = self.compare(groups)  # -> advantage
         groups = self.refill(groups, problems[self.prompts_per_step :])
         batches = self.collate(groups)  # -> Batch
         stats, figures = self.update(batches)  # -> weights
         self.report(groups, stats, figures)  # -> metrics
+
+    def sharded_modules(self) -> list[Any]:
+        return [self.policy, *([self.reference.frozen] if self.reference is not None else [])]
 
     def sample(self, problems: list[Problem]) -> list[Group]:
         """G completions for each of this rank's problems, with the weights of now."""
         self.engine.sync(self.policy, self.updates)
         keys = (self.seed, "grpo", self.rollout_step)
         with self.clock("rollout"):
-            return sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, keys)
+            groups = sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, keys)
+        getattr(self.engine, "release", lambda: None)()  # what sampling alone needs may go
+        return groups
+
+    def compare(self, groups: list[Group]) -> list[Group]:
+        """Advantages among the groups of all ranks: some normalisations look beyond a group. This rank's are returned."""
+        parts = from_all_ranks(groups)
+        first = sum(len(part) for part in parts[: self.global_rank])
+        return self.advantage([group for part in parts for group in part])[first : first + len(groups)]
 
     def refill(self, groups: list[Group], problems: list[Problem]) -> list[Group]:
         """Dynamic sampling (DAPO 3.2): groups without signal give way to groups of further problems that have one, P problems a
@@ -129,7 +141,7 @@ class GRPO(Stage):
             (silent,) = self.over_ranks(len(groups) - len(speaking))
             if not silent:
                 break
-            fresh = self.advantage(self.score(self.sample(problems[start : start + self.prompts_per_step])))
+            fresh = self.compare(self.score(self.sample(problems[start : start + self.prompts_per_step])))
             spare = [group for group in groups if not has_signal(group)]
             groups = [*speaking, *(group for group in fresh if has_signal(group)), *spare][: len(groups)]
         return groups
@@ -146,15 +158,19 @@ class GRPO(Stage):
     def _with_kl(self, groups: list[Group]) -> list[Group]:
         """Scores with a part "kl": the summed k1 estimate, sum_t log pi(o_t) - log pi_ref(o_t), at weight -kl_in_reward."""
         fresh = [t for group in groups for t in group.traces if t.score.total is not None and "kl" not in t.score.parts]
-        if not fresh:
-            return groups
-        batch = collate(fresh, self.policy.pad_id)
-        kl = torch.zeros(len(batch))
-        for rows in microbatches(batch, range(len(batch)), self.micro_tokens):
-            part = narrow(batch, rows).to(self.device)
+        batch = collate(fresh, self.policy.pad_id) if fresh else None
+        kl = torch.zeros(len(fresh))
+
+        def estimate(part: Batch) -> Tensor:
+            part = part.to(self.device)
             own = part.sampler_logp if self.old_logp == "sampler" else self.policy.logps(part, self.sampling.temperature)[0]
-            difference = own - self.reference.logps(part, self.sampling.temperature)
-            kl[rows] = difference.where(part.mask, 0.0).sum(1).cpu()
+            theirs = self.reference.logps(part, self.sampling.temperature)
+            return (own - theirs if own is not None else theirs).where(part.mask, 0.0).sum(1).cpu()
+
+        parts = microbatches(batch, range(len(batch)), self.micro_tokens) if batch is not None else []
+        for rows in parts:
+            kl[rows] = estimate(narrow(batch, rows))
+        self.keep_company(len(parts), estimate)
         scored = {id(t): _add_part(t, "kl", value, -self.kl_in_reward) for t, value in zip(fresh, kl.tolist(), strict=True)}
         return [group.with_traces([scored.get(id(t), t) for t in group.traces]) for group in groups]
 
@@ -164,8 +180,7 @@ class GRPO(Stage):
         Rows that cannot move the weights (advantage 0 with no KL and no entropy term) are left out of the forward pass, yet
         counted by the normalisers, so the gradient is that of the full batch.
         """
-        order = repro.shuffled(groups, self.seed, "minibatch", self.rollout_step)
-        parts = [order[i :: self.minibatches] for i in range(self.minibatches)]
+        parts = self._deal(groups)
         minibatches = []
         for part in parts:
             counted = [
@@ -177,6 +192,15 @@ class GRPO(Stage):
             minibatches.append(self._micro_batches(live, step) if live else [])
         return minibatches
 
+    def _deal(self, groups: list[Group]) -> list[list[Group]]:
+        """This rank's groups of each minibatch. The order is drawn over the groups of all ranks, dealt as `my_share` deals problems,
+        so that a minibatch holds the same groups however many ranks there are."""
+        (total,) = self.over_ranks(len(groups))
+        order = repro.shuffled(list(range(int(total))), self.seed, "minibatch", self.rollout_step)
+        place = {number: i for i, number in enumerate(order)}
+        mine = {place[self.global_rank + self.trainer.world_size * i]: group for i, group in enumerate(groups)}
+        return [[mine[i] for i in sorted(mine) if i % self.minibatches == k] for k in range(self.minibatches)]
+
     def _micro_batches(self, traces: list[Trace], step: Normaliser) -> Minibatch:
         batch = collate(traces, self.policy.pad_id)
         max_length = self.sampling.max_new_tokens if self.aggregation == "dr_grpo" else None
@@ -187,7 +211,7 @@ class GRPO(Stage):
     def update(self, minibatches: list[Minibatch]) -> tuple[Stats | None, dict[str, float]]:
         """Every optimiser update of this rollout; the statistics of all of them, and the mean of each figure."""
         with self.clock("reference"):
-            minibatches = [[self._with_logps(batch) for batch in minibatch] for minibatch in minibatches]
+            minibatches = [self._before_update(minibatch) for minibatch in minibatches]
         stats, all_figures = None, []
         with self.clock("update"):
             for _ in range(self.epochs):
@@ -200,6 +224,11 @@ class GRPO(Stage):
                     if self.reference is not None:
                         self.reference.after_update(self.policy)
         return stats, {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
+
+    def _before_update(self, minibatch: Minibatch) -> Minibatch:
+        done = [self._with_logps(batch) for batch in minibatch]
+        self.keep_company(len(minibatch), self._with_logps)
+        return done
 
     def _with_logps(self, batch: Batch) -> Batch:
         """The log-probabilities that must be taken before the first update moves the policy."""
@@ -220,7 +249,7 @@ class GRPO(Stage):
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
         self.last_groups = groups
         rollout_seconds = self.seconds.get("rollout", 0.0)
-        values = describe(groups, self.over_ranks)
+        values = describe(groups, from_all_ranks)
         tokens = values[metrics.MEAN_LENGTH] * values.pop("rows")
         self.num_tokens += int(tokens)
         values |= figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
