@@ -14,6 +14,7 @@ from r1_kernels import linear_logps
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from r1.policy.packing import ONE_ROW, pack, why_not_packed
 from r1.policy.prompts import Template, named
 from r1.policy.sharding import is_sharded, rank, reshard, whole_state
 from r1.records import Batch, Problem
@@ -38,6 +39,7 @@ class Policy(nn.Module):
         self.template = named(template) if isinstance(template, str) else template
         self.eos_ids = _eos_ids(model, tokenizer)
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.eos_ids)
+        self.packs = False
         _refuse_changed_logits(model)
 
     @classmethod
@@ -99,10 +101,23 @@ class Policy(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """See `hidden`. As the module's forward pass, because that is where sharded weights are gathered; `head` is whole after it."""
-        states = self.model.base_model(
-            input_ids=batch.tokens, attention_mask=batch.attention, position_ids=batch.position_ids, use_cache=False
+        if self.packs and batch.attention is not None:
+            packed = pack(batch, self.model.config._attn_implementation in ONE_ROW, self.pad_id)
+            return packed.unpack(self._states(packed.tokens, None, packed.position_ids))
+        return self._states(batch.tokens, batch.attention, batch.position_ids)[:, batch.S - 1 : -1]
+
+    def _states(self, tokens: Tensor, attention: Tensor | None, position_ids: Tensor) -> Tensor:
+        """[B, L, H]"""
+        return self.model.base_model(
+            input_ids=tokens, attention_mask=attention, position_ids=position_ids, use_cache=False
         ).last_hidden_state
-        return states[:, batch.S - 1 : -1]
+
+    def with_packing(self) -> Policy:
+        """Compute padded batches without their padding from now on. Raises ValueError where the attention does not allow it."""
+        if reason := why_not_packed(self.model):
+            raise ValueError(f"packing=true needs an attention that keeps packed sequences apart: {reason}; set packing=false")
+        self.packs = True
+        return self
 
     def without_dropout(self) -> Policy:
         """Switch every dropout off, in training mode too: in RL it would be noise in the ratio and in the KL term."""

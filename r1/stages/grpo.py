@@ -48,7 +48,8 @@ class GRPO(Stage):
     old_logp             "sampler" trusts the engine's log-probabilities; "policy" computes them again before the first update
     reference_refresh    renew the KL reference after so many updates (the paper: 400), `reference_alpha` < 1 as moving average
     kl_in_reward         weight of the sampled KL taken off the reward instead of put in the loss; 0 is off
-    micro_tokens         padded tokens of one forward pass
+    micro_tokens         tokens of one forward pass, padding included unless packed
+    packing              no padding inside the model: several completions a row (`policy.packing`)
     """
 
     policy: Policy
@@ -76,12 +77,15 @@ class GRPO(Stage):
         reference_alpha: float = 1.0,
         kl_in_reward: float = 0.0,
         micro_tokens: int = 8192,
+        packing: bool = False,
         max_grad_norm: float = 1.0,
         stop_after: int = 5,
         seed: int = 0,
     ) -> None:
         super().__init__(policy, reward, optimizer, schedule, steps, max_grad_norm, stop_after, seed)
         _check(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
+        if packing:
+            policy.with_packing()  # before the reference is copied from it
         policy.without_dropout()  # dropout would make the ratio of the very first update differ from 1
         self.engine, self.sampling = engine, sampling
         self.objective, self.advantage = objective, advantage
@@ -167,7 +171,7 @@ class GRPO(Stage):
             theirs = self.reference.logps(part, self.sampling.temperature)
             return (own - theirs if own is not None else theirs).where(part.mask, 0.0).sum(1).cpu()
 
-        parts = microbatches(batch, range(len(batch)), self.micro_tokens) if batch is not None else []
+        parts = self.cut(batch) if batch is not None else []
         for rows in parts:
             kl[rows] = estimate(narrow(batch, rows))
         self.keep_company(len(parts), estimate)
@@ -192,6 +196,10 @@ class GRPO(Stage):
             minibatches.append(self._micro_batches(live, step) if live else [])
         return minibatches
 
+    def cut(self, batch: Batch) -> list[list[int]]:
+        """The rows of each micro-batch."""
+        return microbatches(batch, range(len(batch)), self.micro_tokens, padded=not self.policy.packs)
+
     def _deal(self, groups: list[Group]) -> list[list[Group]]:
         """This rank's groups of each minibatch. The order is drawn over the groups of all ranks, dealt as `my_share` deals problems,
         so that a minibatch holds the same groups however many ranks there are."""
@@ -206,7 +214,7 @@ class GRPO(Stage):
         max_length = self.sampling.max_new_tokens if self.aggregation == "dr_grpo" else None
         weight = token_weights(batch.mask, self.aggregation, step, max_length)
         batch = replace(batch, weight=weight, old_logp=batch.sampler_logp, sampler_logp=None)
-        return [narrow(batch, rows) for rows in microbatches(batch, range(len(batch)), self.micro_tokens)]
+        return [narrow(batch, rows) for rows in self.cut(batch)]
 
     def update(self, minibatches: list[Minibatch]) -> tuple[Stats | None, dict[str, float]]:
         """Every optimiser update of this rollout; the statistics of all of them, and the mean of each figure."""

@@ -197,34 +197,15 @@ def test_resuming_gives_the_same_weights_bitwise(lab, tmp_path):
     ]
 
 
-@pytest.fixture
-def one_thread():
-    """OpenMP's threads do not survive a fork: ranks forked from a process that has used several would wait for them for ever."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("aggregation", ["grpo", "dapo", "dr_grpo"])
-def test_two_ranks_equal_one_process(lab, tmp_path, one_thread, aggregation):
-    """Bugs 14 (groups split over ranks), 16 (local denominators), 43 (uneven ranks hang), 45 (a rank lacks a reward key)."""
-    options = dict(aggregation=aggregation, steps=2, micro_tokens=40, optimizer=lab.sgd)
-    alone = lab.grpo(prompts_per_step=3, **options)  # one rank gets two groups
-    lab.fit(alone)
-    shared = lab.grpo(prompts_per_step=3, **options)
-    shared.on_train_end = lambda: torch.save(
-        (lab.weights(shared), dict(shared.trainer.logged_metrics)), tmp_path / f"{shared.global_rank}.pt"
-    )
-    trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp_fork", max_epochs=1, logger=False, enable_progress_bar=False,
-                      enable_model_summary=False, enable_checkpointing=False)  # fmt: skip
-    trainer.fit(shared, train_dataloaders=shared.loader(lab.Problems()))
-    (one, logged), (two, _) = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1))
-    assert torch.equal(one, two)
-    assert torch.allclose(one, lab.weights(alone), atol=1e-6)
-    for name in (metrics.LOSS, metrics.REWARD, metrics.MEAN_LENGTH, metrics.part_mean("good")):
-        assert float(logged[name]) == pytest.approx(values(alone, name), abs=1e-5)
+@pytest.mark.parametrize("ratio", ["token", "sequence_mean"])
+def test_packing_changes_nothing_but_the_cost(lab, ratio):
+    objective = Objective(ratio=ratio, kl="k3", beta=0.1)
+    options = dict(objective=objective, steps=2, optimizer=lab.sgd, micro_tokens=60, old_logp="policy")
+    padded, packed = lab.grpo(**options), lab.grpo(**options, packing=True)
+    lab.fit(padded), lab.fit(packed)
+    for name in (metrics.LOSS, metrics.GRAD_NORM, metrics.KL, metrics.ENTROPY):
+        assert values(packed, name) == pytest.approx(values(padded, name), abs=1e-5)
+    assert torch.allclose(lab.weights(packed), lab.weights(padded), atol=1e-5)
 
 
 @pytest.mark.parametrize(
