@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from r1 import metrics
 from r1.policy.sharding import from_all_ranks, is_sharded, shard
+from r1.records import Batch
 from r1.rewards import Reward
 from r1.stages.optimizers import Schedule, grad_norm
 
@@ -129,12 +130,14 @@ class Stage(LightningModule):
             return count
         return int(self.all_gather(torch.tensor(count, device=self.device)).max())
 
-    def keep_company(self, done: int, compute: Callable[[Any], Any]) -> None:
-        """After `done` forward passes without gradient: as many on nothing as other ranks have more, where ranks gather weights
-        together. Otherwise they would wait for this one."""
-        if is_sharded(self.policy):
-            for _ in range(self._most_over_ranks(done) - done):
-                compute(self.policy.idle_batch())
+    def side_by_side(self, batches: Sequence[Batch], compute: Callable[[Batch], T]) -> list[T]:
+        """`compute`, a forward pass without gradient, on each batch; and on nothing as often as another rank has more of them,
+        where ranks gather weights together: they would wait for this one."""
+        rounds = self._most_over_ranks(len(batches)) if is_sharded(self.policy) else len(batches)
+        done = [compute(batch) for batch in batches]
+        for _ in range(rounds - len(batches)):
+            compute(self.policy.idle_batch())
+        return done
 
     def my_share(self, items: Sequence[T]) -> list[T]:
         """What this rank works on of a step that every rank was given whole: whole groups, whole examples."""

@@ -172,9 +172,8 @@ class GRPO(Stage):
             return (own - theirs if own is not None else theirs).where(part.mask, 0.0).sum(1).cpu()
 
         parts = self.cut(batch) if batch is not None else []
-        for rows in parts:
-            kl[rows] = estimate(narrow(batch, rows))
-        self.keep_company(len(parts), estimate)
+        for rows, values in zip(parts, self.side_by_side([narrow(batch, rows) for rows in parts], estimate), strict=True):
+            kl[rows] = values
         scored = {id(t): _add_part(t, "kl", value, -self.kl_in_reward) for t, value in zip(fresh, kl.tolist(), strict=True)}
         return [group.with_traces([scored.get(id(t), t) for t in group.traces]) for group in groups]
 
@@ -219,7 +218,7 @@ class GRPO(Stage):
     def update(self, minibatches: list[Minibatch]) -> tuple[Stats | None, dict[str, float]]:
         """Every optimiser update of this rollout; the statistics of all of them, and the mean of each figure."""
         with self.clock("reference"):
-            minibatches = [self._before_update(minibatch) for minibatch in minibatches]
+            minibatches = [self.side_by_side(minibatch, self._with_logps) for minibatch in minibatches]
         stats, all_figures = None, []
         with self.clock("update"):
             for _ in range(self.epochs):
@@ -232,11 +231,6 @@ class GRPO(Stage):
                     if self.reference is not None:
                         self.reference.after_update(self.policy)
         return stats, {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
-
-    def _before_update(self, minibatch: Minibatch) -> Minibatch:
-        done = [self._with_logps(batch) for batch in minibatch]
-        self.keep_company(len(minibatch), self._with_logps)
-        return done
 
     def _with_logps(self, batch: Batch) -> Batch:
         """The log-probabilities that must be taken before the first update moves the policy."""

@@ -38,8 +38,10 @@ def on_two_ranks(work: Callable[[int], Any], folder: Path, timeout: float = 120.
     hanging = [rank for rank, process in enumerate(ranks) if process.is_alive()]
     for process in ranks:
         process.kill()
+    codes = [process.exitcode for process in ranks]
     failures = [file.read_text() for file in sorted(folder.glob("rank*.txt"))]
     assert not failures, "\n".join(failures)
+    assert not any(codes), f"ranks ended with {codes}"
     assert not hanging, f"ranks {hanging} had not ended after {timeout} s"
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
 
