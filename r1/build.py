@@ -38,6 +38,7 @@ def wandb_offline() -> bool:
 
 
 OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
+OmegaConf.register_new_resolver("product", lambda a, b: int(a) * int(b), replace=True)  # devices times nodes
 
 
 def plain(cfg: Any) -> Any:
