@@ -74,7 +74,7 @@ class HFEngine:
         if is_sharded(self.policy) and self._gathered is None:
             raise ValueError("the policy's weights are sharded over ranks: call sync(policy, version) on all of them before sampling")
         model, device = self._gathered or self.policy.model, self.policy.device
-        _check_room(model, max(map(len, prompts)), sampling)
+        check_room(model, max(map(len, prompts)), sampling)
         # Prompts of one length need no padding, so neighbours in length share a chunk. No completion depends on it.
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         size = max(1, (self.max_rows or (128 if device.type == "cpu" else 512)) // n)
@@ -228,7 +228,8 @@ def _autocast_dtype(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
-def _check_room(model: Any, prompt: int, sampling: Sampling) -> None:
+def check_room(model: Any, prompt: int, sampling: Sampling) -> None:
+    """Raises ValueError where the longest prompt and its completion are more than the model has positions for."""
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit is not None and prompt + sampling.max_new_tokens > limit:
         raise ValueError(

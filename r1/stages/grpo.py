@@ -25,9 +25,11 @@ from r1.rewards import Reward
 from r1.rollout.collate import collate, microbatches, narrow
 from r1.rollout.engine import Engine, Sampling
 from r1.rollout.sampler import sample
+from r1.stages.ahead import Ahead, pack_groups, unpack_groups
 from r1.stages.base import Stage
 from r1.stages.optimizers import Schedule
-from r1.stages.summary import describe
+from r1.stages.settings import check_grpo
+from r1.stages.summary import describe, mismatch, staleness
 from r1.tasks.base import Task, unique_ids
 from r1.tasks.loader import StepLoader
 
@@ -50,6 +52,7 @@ class GRPO(Stage):
     kl_in_reward         weight of the sampled KL taken off the reward instead of put in the loss; 0 is off
     micro_tokens         tokens of one forward pass, padding included unless packed
     packing              no padding inside the model: several completions a row (`policy.packing`)
+    rollout_ahead        sample the next step's groups while this step updates (`stages.ahead`): they are one step old when used
     """
 
     policy: Policy
@@ -78,12 +81,13 @@ class GRPO(Stage):
         kl_in_reward: float = 0.0,
         micro_tokens: int = 8192,
         packing: bool = False,
+        rollout_ahead: bool = False,
         max_grad_norm: float = 1.0,
         stop_after: int = 5,
         seed: int = 0,
     ) -> None:
         super().__init__(policy, reward, optimizer, schedule, steps, max_grad_norm, stop_after, seed)
-        _check(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
+        check_grpo(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
         if packing:
             policy.with_packing()  # before the reference is copied from it
         policy.without_dropout()  # dropout would make the ratio of the very first update differ from 1
@@ -100,6 +104,8 @@ class GRPO(Stage):
         self.updates = 0  # optimiser updates done: the version of the weights
         self.num_tokens = 0
         self.last_groups: list[Group] = []
+        self.ahead = Ahead(getattr(engine, "separate", False)) if rollout_ahead else None
+        self.prompts: StepLoader[Problem] | None = None
 
     @property
     def updates_per_step(self) -> int:
@@ -108,28 +114,48 @@ class GRPO(Stage):
     def loader(self, task: Task) -> StepLoader[Problem]:
         """The prompts of the run. With dynamic sampling each step is given enough of them for every round."""
         problems = unique_ids(task.train, f"the training set of {task.name}")  # draws and scores are keyed by id
-        return StepLoader(problems, self.prompts_per_step * (1 + self.dynamic_sampling), self.steps, self.seed)
+        self.prompts = StepLoader(problems, self.prompts_per_step * (1 + self.dynamic_sampling), self.steps, self.seed)
+        return self.prompts
 
     def training_step(self, problems: list[Problem], batch_idx: int) -> None:
-        groups = self.sample(problems[: self.prompts_per_step])  # Problem -> Trace
+        groups = self.rollout(problems[: self.prompts_per_step])  # Problem -> Trace
         groups = self.score(groups)  # -> Score
         groups = self.compare(groups)  # -> advantage
         groups = self.refill(groups, problems[self.prompts_per_step :])
         batches = self.collate(groups)  # -> Batch
+        self.look_ahead()
         stats, figures = self.update(batches)  # -> weights
         self.report(groups, stats, figures)  # -> metrics
 
     def sharded_modules(self) -> list[Any]:
         return [self.policy, *([self.reference.frozen] if self.reference is not None else [])]
 
+    def rollout(self, problems: list[Problem]) -> list[Group]:
+        """This step's groups: those sampled ahead, where there are any, else sampled now."""
+        return (self.ahead and self.ahead.take()) or self.sample(problems)
+
     def sample(self, problems: list[Problem]) -> list[Group]:
         """G completions for each of this rank's problems, with the weights of now."""
-        self.engine.sync(self.policy, self.updates)
-        keys = (self.seed, "grpo", self.rollout_step)
         with self.clock("rollout"):
-            groups = sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, keys)
+            self.engine.sync(self.policy, self.updates)
+            return self._draw(problems, self.rollout_step)
+
+    def _draw(self, problems: list[Problem], step: int) -> list[Group]:
+        groups = sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, (self.seed, "grpo", step))
         getattr(self.engine, "release", lambda: None)()  # what sampling alone needs may go
         return groups
+
+    def look_ahead(self) -> None:
+        """Begin the next step's rollouts with the weights that this step's update starts from (`rollout_ahead`)."""
+        step = self.rollout_step + 1
+        if self.ahead is None or step >= self.steps:
+            return
+        if self.prompts is None:
+            raise ValueError("rollout_ahead needs to know the next step's problems: train on the loader that stage.loader(task) made")
+        problems = self.prompts.step(step)[: self.prompts_per_step]
+        with self.clock("rollout"):
+            self.engine.sync(self.policy, self.updates)
+            self.ahead.start(lambda: self._draw(problems, step))
 
     def compare(self, groups: list[Group]) -> list[Group]:
         """Advantages among the groups of all ranks: some normalisations look beyond a group. This rank's are returned."""
@@ -230,7 +256,11 @@ class GRPO(Stage):
                     self.updates += 1
                     if self.reference is not None:
                         self.reference.after_update(self.policy)
-        return stats, {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
+        if self.ahead is not None:
+            with self.clock("rollout"):  # what the update did not cover
+                self.ahead.finish()
+        means = {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
+        return stats, means | mismatch([batch for minibatch in minibatches for batch in minibatch], from_all_ranks)
 
     def _with_logps(self, batch: Batch) -> Batch:
         """The log-probabilities that must be taken before the first update moves the policy."""
@@ -256,51 +286,25 @@ class GRPO(Stage):
         self.num_tokens += int(tokens)
         values |= figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
         values |= {metrics.NUM_TOKENS: float(self.num_tokens), metrics.WEIGHT_VERSION: float(self.updates)}
+        values[metrics.STALENESS] = staleness(groups, self.updates - self.updates_per_step, from_all_ranks)
         values[metrics.TOKENS_PER_SECOND] = tokens / rollout_seconds if rollout_seconds else 0.0
         self.log_step(values)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["r1"] |= {"updates": self.updates, "num_tokens": self.num_tokens}
+        if self.ahead is not None:  # the weights that sampled them are gone
+            checkpoint["r1"]["ahead"] = pack_groups(from_all_ranks(self.ahead.groups or []))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = dict(checkpoint["r1"])
+        sampled = unpack_groups(state.pop("ahead", []))
+        super().on_load_checkpoint({**checkpoint, "r1": state})
+        if self.ahead is not None and sampled:
+            self.ahead.groups = self.my_share(sampled)
 
 
 def _add_part(trace: Trace, name: str, value: float, weight: float) -> Trace:
     score = trace.score
     total = score.total + weight * value
     return replace(trace, score=Score(total, {**score.parts, name: value}, {**score.weights, name: weight}))
-
-
-def _check(
-    objective: Objective,
-    sampling: Sampling,
-    prompts: int,
-    group_size: int,
-    minibatches: int,
-    epochs: int,
-    old_logp: str,
-    rounds: int,
-) -> None:
-    if group_size < 2:
-        raise ValueError(f"`group_size` must be at least 2 (advantages compare siblings), got {group_size}")
-    if min(prompts, minibatches, epochs) < 1 or rounds < 0:
-        raise ValueError(
-            f"expected prompts_per_step, minibatches, epochs >= 1 and dynamic_sampling >= 0, got {prompts}, {minibatches}, {epochs}, {rounds}"
-        )
-    if minibatches > prompts:
-        raise ValueError(f"{minibatches} minibatches need at least as many groups, got prompts_per_step={prompts}")
-    if sampling.temperature <= 0:
-        raise ValueError("training needs temperature > 0: greedy completions of one prompt are all the same")
-    if objective.temperature != sampling.temperature:
-        raise ValueError(
-            f"objective.temperature ({objective.temperature}) must be the sampling temperature ({sampling.temperature}): ratios "
-            f"compare the same distribution"
-        )
-    if objective.tis_cap is not None and old_logp == "sampler":
-        raise ValueError(
-            "objective.tis_cap corrects the sampler against the trainer's own old log-probabilities: set stage.old_logp=policy"
-        )
-    if (sampling.top_p < 1 or sampling.top_k > 0) and old_logp == "sampler":
-        raise ValueError(
-            "top-p or top-k sampling renormalises the sampler's log-probabilities, so they are no old policy of this loss; "
-            "set stage.old_logp=policy (and objective.tis_cap to correct for the difference), or top_p=1 top_k=0"
-        )

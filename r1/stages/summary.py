@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from r1 import metrics
-from r1.records import Group
+from r1.records import Batch, Group
 
 Columns = dict[str, list[float]]
 
@@ -31,6 +31,23 @@ def describe(groups: Sequence[Group], gather: Callable[..., list[tuple[Columns, 
         metrics.MAX_LENGTH: max(lengths, default=0.0),
         "rows": float(len(lengths)),
     }
+
+
+def mismatch(batches: Sequence[Batch], gather: Callable[..., list[tuple[float, int, float]]]) -> dict[str, float]:
+    """How far trainer and sampler are apart in the log-probability of a sampled token, before any update, in nats. {} where the
+    trainer's own is not known (old_logp=sampler)."""
+    gaps = [(b.old_logp - b.sampler_logp)[b.mask].abs() for b in batches if b.old_logp is not None and b.sampler_logp is not None]
+    sums = sum(float(gap.sum()) for gap in gaps), sum(gap.numel() for gap in gaps), max((float(gap.max()) for gap in gaps), default=0.0)
+    totals, counts, largest = zip(*gather(sums), strict=True)
+    if not sum(counts):
+        return {}
+    return {metrics.SAMPLER_DIFFERENCE: sum(totals) / sum(counts), metrics.SAMPLER_DIFFERENCE_MAX: max(largest)}
+
+
+def staleness(groups: Sequence[Group], began: int, gather: Callable[..., list[list[int]]]) -> float:
+    """Updates between the weights that sampled and those that this step's update began with, mean over all completions."""
+    ages = sum(gather([began - trace.weight_version for group in groups for trace in group.traces]), [])
+    return sum(ages) / max(1, len(ages))
 
 
 def _figures(groups: Sequence[Group]) -> Columns:
