@@ -119,7 +119,7 @@ def _flags(arguments: Sequence[str]) -> list[str]:
 
 
 def _rank() -> int:
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
 @contextlib.contextmanager

@@ -66,7 +66,9 @@ def shard(module: Any, mesh: Any, compute_dtype: torch.dtype | None = None) -> N
 
     layers = getattr(module.model.base_model, "layers", None)
     if not isinstance(layers, nn.ModuleList):
-        raise ValueError(f"cannot shard {type(module.model).__name__}: expected its decoder layers in `base_model.layers`; use trainer=ddp")
+        raise ValueError(
+            f"cannot shard {type(module.model).__name__}: expected its decoder layers in `base_model.layers`; use trainer=ddp"
+        )
     object.__setattr__(module, "skeleton", _without_weights(module.model))  # not a submodule: it has no state
     precision = MixedPrecisionPolicy(param_dtype=compute_dtype, reduce_dtype=torch.float32 if compute_dtype else None)
     for layer in layers:

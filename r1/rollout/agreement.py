@@ -52,7 +52,9 @@ class Agreement:
         if self.ok:
             return f"sampler and trainer agree. {figures}"
         if self.temperature != 1 and self.raw_difference <= LIMIT:
-            cause = "the sampler reports log-probabilities before the temperature: start vLLM with --logprobs-mode processed_logprobs"
+            cause = (
+                "the sampler reports log-probabilities before the temperature: start vLLM with --logprobs-mode processed_logprobs"
+            )
         else:
             cause = "other weights, another tokenizer or template, a quantised sampler, or another dtype than the trainer's?"
         return f"sampler and trainer do NOT agree (expected at most {LIMIT}). {figures}. {cause}"
@@ -60,7 +62,13 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(
-    policy: Policy, engine: Engine, problems: Sequence[Problem], n: int, sampling: Sampling, seed: int = 0, micro_tokens: int = 8192
+    policy: Policy,
+    engine: Engine,
+    problems: Sequence[Problem],
+    n: int,
+    sampling: Sampling,
+    seed: int = 0,
+    micro_tokens: int = 8192,
 ) -> Agreement:
     """Give the engine this policy's weights, sample n completions of each problem, and score them with the policy itself.
 
@@ -71,7 +79,8 @@ def agreement(
     engine.sync(policy, 0)
     groups = sample(engine, policy, problems, n, sampling, (seed, "agreement", 0))
     batch = collate([trace for group in groups for trace in group.traces], policy.pad_id)
-    differences, raw = [], []
+    differences: list[torch.Tensor] = []
+    raw: list[torch.Tensor] = []
     for rows in microbatches(batch, range(len(batch)), micro_tokens):
         part = narrow(batch, rows).to(policy.device)
         assert part.sampler_logp is not None

@@ -72,7 +72,9 @@ class HFEngine:
         if not prompts:
             return []
         if is_sharded(self.policy) and self._gathered is None:
-            raise ValueError("the policy's weights are sharded over ranks: call sync(policy, version) on all of them before sampling")
+            raise ValueError(
+                "the policy's weights are sharded over ranks: call sync(policy, version) on all of them before sampling"
+            )
         model, device = self._gathered or self.policy.model, self.policy.device
         check_room(model, max(map(len, prompts)), sampling)
         # Prompts of one length need no padding, so neighbours in length share a chunk. No completion depends on it.

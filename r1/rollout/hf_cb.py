@@ -31,7 +31,11 @@ class ContinuousEngine(HFEngine):
     """
 
     def __init__(
-        self, policy: Policy | None = None, num_blocks: int | None = None, page_size: int = 256, max_batch_tokens: int | None = None
+        self,
+        policy: Policy | None = None,
+        num_blocks: int | None = None,
+        page_size: int = 256,
+        max_batch_tokens: int | None = None,
     ) -> None:
         super().__init__(policy)
         self.num_blocks, self.page_size, self.max_batch_tokens = num_blocks, page_size, max_batch_tokens
@@ -50,7 +54,10 @@ class ContinuousEngine(HFEngine):
         requests = [list(map(int, prompt)) for prompt in prompts for _ in range(n)]
         with evaluating(model), torch.random.fork_rng():  # it seeds torch's own generators
             found = model.generate_batch(
-                requests, generation_config=self._generation(sampling), continuous_batching_config=self._batching(seeds), warmup=False
+                requests,
+                generation_config=self._generation(sampling),
+                continuous_batching_config=self._batching(seeds),
+                warmup=False,
             )
         rows = [self._read(result) for result in found.values()]
         if len(rows) != len(requests):
@@ -63,7 +70,10 @@ class ContinuousEngine(HFEngine):
         if not sampling.greedy:
             drawn = {"do_sample": True, "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p}
         return GenerationConfig(
-            max_new_tokens=sampling.max_new_tokens, eos_token_id=sorted(self.policy.eos_ids), pad_token_id=self.policy.pad_id, **drawn
+            max_new_tokens=sampling.max_new_tokens,
+            eos_token_id=sorted(self.policy.eos_ids),
+            pad_token_id=self.policy.pad_id,
+            **drawn,
         )
 
     def _batching(self, seeds: Sequence[Sequence[int]]) -> ContinuousBatchingConfig:

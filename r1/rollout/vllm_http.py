@@ -82,6 +82,8 @@ class VLLMEngine:
         """
         if policy is self._synced and version == self.weight_version:
             return
+        if rank() == 0:
+            shutil.rmtree(self.folder / "new", ignore_errors=True)  # of a run that was stopped while it wrote
         new = policy.save(self.folder / "new", getattr(torch, self.dtype))
         self.label, self._fingerprints = on_first_rank(lambda: self._publish(new, version))
         self.policy, self.weight_version, self._synced = policy, version, policy
@@ -124,7 +126,12 @@ class VLLMEngine:
         return [[done[p, i] for i in range(n)] for p in range(len(rows))]
 
     def _requests(
-        self, prompts: list[int], n: int, done: dict[tuple[int, int], Completion], sampling: Sampling, seeds: Sequence[Sequence[int]]
+        self,
+        prompts: list[int],
+        n: int,
+        done: dict[tuple[int, int], Completion],
+        sampling: Sampling,
+        seeds: Sequence[Sequence[int]],
     ) -> list[tuple[int, list[int], dict[str, Any]]]:
         """(prompt, its samples, sampling parameters) of every request that is to be sent."""
         assert self.policy is not None
@@ -205,7 +212,9 @@ def read_choice(choice: dict[str, Any], eos_ids: frozenset[int]) -> Completion:
     content = (choice.get("logprobs") or {}).get("content")
     reason = choice["finish_reason"]
     if not ids or content is None:
-        raise ValueError(f"the server gave a completion without {'log-probabilities' if ids else 'token ids'}: {str(choice)[:200]}")
+        raise ValueError(
+            f"the server gave a completion without {'log-probabilities' if ids else 'token ids'}: {str(choice)[:200]}"
+        )
     if [entry["token_id"] for entry in content] != ids:
         raise ValueError("the server's log-probabilities belong to other tokens than it gave")
     if reason not in ("stop", "length"):
@@ -235,5 +244,3 @@ def _fingerprint(folder: Path) -> str:
 
 def _digest(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-

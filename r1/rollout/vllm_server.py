@@ -70,7 +70,9 @@ class VLLMServer:
         if answer.status in TRY_AGAIN:
             raise ConnectionError(f"{address} answered {answer.status} to every attempt: {_short(answer.data)}")
         if answer.status >= 400:
-            raise ValueError(f"{address} refused the request with {answer.status}: {_short(answer.data)}{_advice(path, answer.status)}")
+            raise ValueError(
+                f"{address} refused the request with {answer.status}: {_short(answer.data)}{_advice(path, answer.status)}"
+            )
         try:
             return json.loads(answer.data) if answer.data else {}
         except ValueError as error:

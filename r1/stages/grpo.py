@@ -141,7 +141,9 @@ class GRPO(Stage):
             return self._draw(problems, self.rollout_step)
 
     def _draw(self, problems: list[Problem], step: int) -> list[Group]:
-        groups = sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, (self.seed, "grpo", step))
+        groups = sample(
+            self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, (self.seed, "grpo", step)
+        )
         getattr(self.engine, "release", lambda: None)()  # what sampling alone needs may go
         return groups
 
@@ -151,7 +153,9 @@ class GRPO(Stage):
         if self.ahead is None or step >= self.steps:
             return
         if self.prompts is None:
-            raise ValueError("rollout_ahead needs to know the next step's problems: train on the loader that stage.loader(task) made")
+            raise ValueError(
+                "rollout_ahead needs to know the next step's problems: train on the loader that stage.loader(task) made"
+            )
         problems = self.prompts.step(step)[: self.prompts_per_step]
         with self.clock("rollout"):
             self.engine.sync(self.policy, self.updates)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from r1 import metrics
 from r1.records import Batch, Group
@@ -11,7 +12,9 @@ from r1.records import Batch, Group
 Columns = dict[str, list[float]]
 
 
-def describe(groups: Sequence[Group], gather: Callable[..., list[tuple[Columns, Columns]]] = lambda own: [own]) -> dict[str, float]:
+def describe(
+    groups: Sequence[Group], gather: Callable[..., list[tuple[Columns, Columns]]] = lambda own: [own]
+) -> dict[str, float]:
     """Reward, its parts, groups without signal and completion lengths of a rollout, plus "rows", the number of completions.
 
     Lengths are those of the completions as sampled, whatever the loss leaves out. A part that applied to nothing is absent.
@@ -37,7 +40,11 @@ def mismatch(batches: Sequence[Batch], gather: Callable[..., list[tuple[float, i
     """How far trainer and sampler are apart in the log-probability of a sampled token, before any update, in nats. {} where the
     trainer's own is not known (old_logp=sampler)."""
     gaps = [(b.old_logp - b.sampler_logp)[b.mask].abs() for b in batches if b.old_logp is not None and b.sampler_logp is not None]
-    sums = sum(float(gap.sum()) for gap in gaps), sum(gap.numel() for gap in gaps), max((float(gap.max()) for gap in gaps), default=0.0)
+    sums = (
+        sum(float(gap.sum()) for gap in gaps),
+        sum(gap.numel() for gap in gaps),
+        max((float(gap.max()) for gap in gaps), default=0.0),
+    )
     totals, counts, largest = zip(*gather(sums), strict=True)
     if not sum(counts):
         return {}
@@ -46,7 +53,7 @@ def mismatch(batches: Sequence[Batch], gather: Callable[..., list[tuple[float, i
 
 def staleness(groups: Sequence[Group], began: int, gather: Callable[..., list[list[int]]]) -> float:
     """Updates between the weights that sampled and those that this step's update began with, mean over all completions."""
-    ages = sum(gather([began - trace.weight_version for group in groups for trace in group.traces]), [])
+    ages = list(chain(*gather([began - trace.weight_version for group in groups for trace in group.traces])))
     return sum(ages) / max(1, len(ages))
 
 

@@ -26,7 +26,11 @@ SHAPE = dict(
     vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
     max_position_embeddings=64, eos_token_id=1, bos_token_id=None,
 )  # fmt: skip
-FAMILIES = {"llama": (LlamaForCausalLM, LlamaConfig), "qwen2": (Qwen2ForCausalLM, Qwen2Config), "qwen3": (Qwen3ForCausalLM, Qwen3Config)}
+FAMILIES = {
+    "llama": (LlamaForCausalLM, LlamaConfig),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config),
+}
 ROWS = [([5, 6, 7], [8, 9]), ([4], [3, 2, 1, 5, 6]), ([9, 9], [7]), ([3, 4, 5, 6], [7, 8, 9, 10])]
 
 
@@ -84,5 +88,7 @@ def test_models_that_would_mix_sequences_are_refused() -> None:
     policy.model.config._attn_implementation = "flex_attention"
     with pytest.raises(ValueError, match="'flex_attention' is none of sdpa, eager"):
         policy.with_packing()
-    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=40, n_embd=32, n_layer=1, n_head=2, n_positions=64, bos_token_id=None, eos_token_id=1))
+    gpt2 = GPT2LMHeadModel(
+        GPT2Config(vocab_size=40, n_embd=32, n_layer=1, n_head=2, n_positions=64, bos_token_id=None, eos_token_id=1)
+    )
     assert "no rotary positions" in str(why_not_packed(gpt2))

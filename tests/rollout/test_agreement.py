@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ class Off(HFEngine):
 
     def generate(self, *arguments):
         rows = super().generate(*arguments)
-        for completion in sum(rows, []):
+        for completion in chain(*rows):
             completion.logps[:] = [logp - 0.5 for logp in completion.logps]
         return rows
 
@@ -60,7 +61,9 @@ def stub(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_doctor_proves_it_before_training(stub: VLLMStub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_proves_it_before_training(
+    stub: VLLMStub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from r1.policy import tiny
 
     widened = tiny._initialise  # preferences strong enough that a wrong temperature shows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,7 +58,7 @@ def test_samples_are_those_of_the_weights_that_were_handed_over(engine: VLLMEngi
     expected = HFEngine(policy).generate(PROMPTS, 2, SAMPLING, SEEDS)
     assert same(rows, expected)
     assert not same(rows, HFEngine(new_policy(0)).generate(PROMPTS, 2, SAMPLING, SEEDS))  # what it was started with
-    for one, other in zip(sum(rows, []), sum(expected, [])):
+    for one, other in zip(chain(*rows), chain(*expected)):
         assert one.logps == pytest.approx(other.logps, abs=1e-5)
         assert one.finish_reason == other.finish_reason
     assert engine.weight_version == 3
@@ -128,7 +129,9 @@ def test_a_late_answer_is_asked_for_again(stub: VLLMStub, tmp_path: Path) -> Non
     assert row == HFEngine(engine.policy).generate([[3, 4]], 1, SAMPLING, [[5]])[0]
 
 
-def test_a_restarted_server_is_given_the_weights_again(engine: VLLMEngine, stub: VLLMStub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_restarted_server_is_given_the_weights_again(
+    engine: VLLMEngine, stub: VLLMStub, capsys: pytest.CaptureFixture[str]
+) -> None:
     engine.sync(new_policy(1), 5)
     expected = engine.generate(PROMPTS, 2, SAMPLING, SEEDS)
     stub.restart()
@@ -199,7 +202,10 @@ def test_a_missing_flag_is_named(engine: VLLMEngine, stub: VLLMStub) -> None:
         (dict(token_ids=[3, 4]), "belong to other tokens"),
         (dict(finish_reason="repetition"), "'repetition'"),
         (dict(token_ids=[3], logprobs={"content": [{"token_id": 3, "logprob": -1.0}]}), "stopped after token 3"),
-        (dict(logprobs={"content": [{"token_id": 3, "logprob": -9999.0}, {"token_id": 1, "logprob": -1.0}]}), "NaN or minus infinity"),
+        (
+            dict(logprobs={"content": [{"token_id": 3, "logprob": -9999.0}, {"token_id": 1, "logprob": -1.0}]}),
+            "NaN or minus infinity",
+        ),
     ],
 )
 def test_what_must_not_be_trained_on_is_refused(change: dict, said: str) -> None:
@@ -214,7 +220,9 @@ def test_the_key_is_sent_and_not_kept(stub: VLLMStub, tmp_path: Path, monkeypatc
     monkeypatch.setenv("VLLM_API_KEY", "hush")
     engine = VLLMEngine(stub.url, tmp_path)
     assert engine.server._pool.headers["Authorization"] == "Bearer hush"
-    assert "hush" not in str(vars(engine)) + str(SimpleNamespace(**{k: v for k, v in vars(engine.server).items() if k != "_pool"}))
+    assert "hush" not in str(vars(engine)) + str(
+        SimpleNamespace(**{k: v for k, v in vars(engine.server).items() if k != "_pool"})
+    )
 
 
 def test_bf16_weights_are_written_for_a_bf16_server(stub: VLLMStub, tmp_path: Path) -> None:

@@ -95,7 +95,9 @@ class VLLMStub:
             return 200, {"version": "0.33.0"}
         if path == "/inference/v1/generate":
             if not self.scale_out:
-                return 403, {"error": {"message": "Scale-out endpoints are disabled.", "type": "PermissionDeniedError", "code": 403}}
+                return 403, {
+                    "error": {"message": "Scale-out endpoints are disabled.", "type": "PermissionDeniedError", "code": 403}
+                }
             return (503, {"error": "paused"}) if self.paused else (200, self._generate(body))
         if not self.dev_mode:
             return 404, {"detail": "Not Found"}
@@ -131,7 +133,9 @@ class VLLMStub:
         wanted = body["sampling_params"]
         prompt, n = body["token_ids"], wanted["n"]
         sampling = Sampling(wanted["temperature"], wanted["top_p"], wanted["top_k"], wanted["max_tokens"])
-        policy = SimpleNamespace(model=self.model, device=torch.device("cpu"), pad_id=0, eos_ids=frozenset(wanted["stop_token_ids"]))
+        policy = SimpleNamespace(
+            model=self.model, device=torch.device("cpu"), pad_id=0, eos_ids=frozenset(wanted["stop_token_ids"])
+        )
         start = wanted.get("seed", repro.key("no seed", len(self.requests)))
         ((*completions,),) = HFEngine(policy).generate([prompt], n, sampling, [[start + i for i in range(n)]])
         return {

@@ -47,7 +47,13 @@ def on_two_ranks(work: Callable[[int], Any], folder: Path, timeout: float = 120.
 
 
 def _rank(work: Callable[[int], Any], rank: int, port: int, folder: Path) -> None:
-    os.environ |= {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {
+        "LOCAL_RANK": str(rank),
+        "NODE_RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     try:
         torch.save(work(rank), folder / f"rank{rank}.pt")
     except BaseException:

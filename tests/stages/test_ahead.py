@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ class Low(HFEngine):
 
     def generate(self, *arguments):
         rows = super().generate(*arguments)
-        for completion in sum(rows, []):
+        for completion in chain(*rows):
             completion.logps[:] = [logp - 0.5 for logp in completion.logps]
         return rows
 

@@ -21,7 +21,9 @@ from r1.policy.sharding import gathered_model, is_sharded
 from r1.rewards import Reward
 from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
+from r1.rollout.vllm_http import VLLMEngine
 
+from ..rollout.vllm_stub import VLLMStub
 from .ranks import on_two_ranks, one_thread  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -32,7 +34,9 @@ CASES: dict[str, dict[str, Any]] = {
     **{name: dict(aggregation=name, prompts_per_step=3) for name in ("grpo", "bnpo", "dapo", "dr_grpo", "sequence_sum")},
     "batch_std": dict(advantage=partial(advantages, normalise="batch_std"), prompts_per_step=3),
     "minibatches": dict(minibatches=3, prompts_per_step=5),
-    "reference": dict(objective=Objective(kl="k3", beta=0.1), reference_refresh=2, old_logp="policy", minibatches=2, prompts_per_step=3),
+    "reference": dict(
+        objective=Objective(kl="k3", beta=0.1), reference_refresh=2, old_logp="policy", minibatches=2, prompts_per_step=3
+    ),
     "kl in reward": dict(kl_in_reward=0.5, old_logp="policy", prompts_per_step=3),
     "one group": dict(prompts_per_step=1),
 }
@@ -167,3 +171,25 @@ def test_bf16_layers_over_float32_shards_learn(lab, tmp_path: Path) -> None:
     assert dtypes == {torch.float32}
     assert not torch.equal(before, after)
     assert figures[metrics.RATIO_MAX] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_ranks_share_one_server(lab, tmp_path: Path) -> None:
+    """Sharded weights are gathered once, handed over once, and both ranks draw from them; the stub draws what the plain engine would."""
+    served = VLLMStub(lab.policy(seed=5).save(tmp_path / "served"))
+    try:
+
+        def work(rank: int) -> Any:
+            stage = lab.grpo(
+                engine=lambda policy: VLLMEngine(served.url, tmp_path / "weights", policy, dtype="float32", connections=4),
+                sampling=Sampling(max_new_tokens=6), steps=2, prompts_per_step=3, optimizer=lab.sgd,
+            )  # fmt: skip
+            return run(stage, lab, trainer(sharded(), 2))[0]
+
+        first, second = on_two_ranks(work, tmp_path)
+    finally:
+        served.close()
+    alone, _ = run(lab.grpo(**SAMPLED, steps=2, prompts_per_step=3, optimizer=lab.sgd), lab, trainer())
+    assert torch.equal(first, second)
+    assert torch.allclose(first, alone, atol=2e-6)
+    assert len(served.sent("/collective_rpc")) == 2  # one a step, not one a rank
+    assert len(served.sent("/inference/v1/generate")) == 2 * 3 * 4
