@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -164,10 +165,8 @@ def run_r1(setting: Setting, baton: Baton) -> None:
     policy = Policy(*make_model(setting), Template("bare", "{question}"))
     prompts = make_prompts(setting, 64 * shape.prompts)
 
-    class Task:
-        name = "benchmark"
-        train = [Problem(f"{i}", text, meta={"silent": is_silent(i, setting)}) for i, text in enumerate(prompts)]
-        validation = test = train[:1]
+    problems = [Problem(f"{i}", text, meta={"silent": is_silent(i, setting)}) for i, text in enumerate(prompts)]
+    task = SimpleNamespace(name="benchmark", train=problems, validation=problems[:1], test=problems[:1])
 
     def part(traces):
         return [earned(t.token_ids, t.problem.meta["silent"]) for t in traces]
@@ -197,7 +196,7 @@ def run_r1(setting: Setting, baton: Baton) -> None:
             enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
             logger=CSVLogger(folder), callbacks=[Steps()], default_root_dir=folder,
         )  # fmt: skip
-        trainer.fit(stage, stage.loader(Task))
+        trainer.fit(stage, stage.loader(task))
 
 
 def run_trl(setting: Setting, baton: Baton) -> None:
