@@ -118,6 +118,11 @@ def _flags(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
+def quoted(path: str | Path) -> str:
+    """A path as a value in Hydra's override grammar, whatever characters it holds."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
 def _rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
 

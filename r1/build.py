@@ -23,7 +23,7 @@ _HERE = Path(__file__).resolve().parent
 # A wheel carries the configs inside the package; in a checkout (and an editable install of one) they lie beside it.
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
-__all__ = ["CONF", "ConfigError", "build", "build_all", "build_named", "compose", "finish", "plain"]
+__all__ = ["CONF", "ConfigError", "build", "build_all", "build_named", "compose", "finish", "plain", "reopen", "save"]
 
 
 def wandb_offline() -> bool:
@@ -73,6 +73,17 @@ def finish(cfg: DictConfig, run_dir: str | Path | None) -> DictConfig:
     OmegaConf.set_struct(cfg, True)
     validate(plain(cfg))
     return cfg
+
+
+def reopen(content: Mapping[str, Any], run_dir: str | Path) -> DictConfig:
+    """A resolved config from the plain dicts and lists it was kept as, validated again, for a run in this folder."""
+    return finish(OmegaConf.create(dict(content)), run_dir)
+
+
+def save(cfg: DictConfig, path: Path) -> None:
+    """The config as the YAML of a run folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, path)
 
 
 def build(node: Any, /, **extra: Any) -> Any:

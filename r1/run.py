@@ -90,7 +90,7 @@ def summary(trainer: Trainer, stage: Stage, seconds: float) -> dict[str, Any]:
     return {"stage": type(stage).__name__, "steps": stage.rollout_step, "seconds": round(seconds, 1), "metrics": figures}
 
 
-def evaluate_all(cfg: DictConfig) -> float | None:
+def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
     """Every benchmark of the config on one policy: a table, evaluations.json and the samples in traces/; the first pass@1."""
     import rich
 
@@ -109,9 +109,11 @@ def evaluate_all(cfg: DictConfig) -> float | None:
             report, traces = evaluate(policy, engine, benchmark, reward=reward, progress=progress)
         writer.write(traces, step=0, stage="eval", phase=f"eval/{name}")
         reports[name] = summary(report)
-        rich.print(evaluation_table(reports[name]))
+        if show:
+            rich.print(evaluation_table(reports[name]))
     _write_json(run_dir / "evaluations.json", reports)
-    print(f"figures and samples are in {run_dir}")
+    if show:
+        print(f"figures and samples are in {run_dir}")
     return next((figures.get("pass@1", figures.get("greedy")) for figures in reports.values()), None)
 
 
