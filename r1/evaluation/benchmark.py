@@ -9,12 +9,15 @@ same samples, whoever asks and whenever.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from r1.analysis.reading import EVALUATIONS
 from r1.evaluation.intervals import Tally, estimate_cons, estimate_pass
 from r1.evaluation.rates import rates
 from r1.evaluation.verdicts import Assessed, Judge, assess_group
@@ -145,10 +148,20 @@ def _enough(assessed: Sequence[Assessed], k: int) -> list[Tally]:
 
 def tallies(report: EvalReport) -> dict[str, Tally]:
     """Problem id -> tally: what `intervals.compare` takes, from a report or one read back from JSON."""
-    return {
-        row["id"]: Tally(tuple(c["count"] for c in row["answers"]), tuple(c["correct"] for c in row["answers"]), row["unparsed"])
-        for row in report.problems
-    }
+    return {row["id"]: tally_of(row) for row in report.problems}
+
+
+def tally_of(row: Mapping[str, Any]) -> Tally:
+    """The tally of one row of `EvalReport.problems`."""
+    return Tally(tuple(c["count"] for c in row["answers"]), tuple(c["correct"] for c in row["answers"]), row["unparsed"])
+
+
+def keep_report(folder: str | Path, report: EvalReport, step: int) -> None:
+    """Append the report, with the answers to every problem, to the folder's evaluations.jsonl: what paired comparisons read."""
+    path = Path(folder) / EVALUATIONS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **asdict(report)}, ensure_ascii=False) + "\n")
 
 
 def figures(report: EvalReport) -> dict[str, float]:

@@ -76,7 +76,13 @@ def test_a_judge_without_an_opinion_is_a_mistake_in_the_benchmark():
 
 def test_a_right_sample_without_an_answer_counts_and_votes_alone():
     words = Problem("talk/1", "say hello", None, "general")
-    samples = Group(words, tuple(Trace(words, [1], [2], [-0.1], text, "stop") for text in ("hello there", "hello", "bye")))
+    samples = Group(
+        words,
+        tuple(
+            Trace(words, [1], [2], [-0.1], text, "stop")
+            for text in ("Why, hello there, my friend.", "And hello to you too.", "Bye for now, I must go.")
+        ),
+    )
     found = assess_group(samples, lambda traces: [float("hello" in t.text) for t in traces])
     assert (found.tally.sizes, found.tally.right, found.tally.unparsed) == ((1, 1), (True, True), 1)
     assert found.tally.pass_at(1) == pytest.approx(2 / 3)
