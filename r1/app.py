@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from r1.build import CONF, finish
@@ -22,11 +23,15 @@ from r1.config_help import CONFIG_ERRORS, explain, show
 _FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
 
-def hydra_app(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
+def hydra_app(
+    config_name: str, after_sweep: Callable[[Path], None] | None = None
+) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
     """Turn `main(cfg)` into `main(argv)`.
 
     The function gets its config resolved, validated, printed and stored in the run folder. What it returns is the objective
     of a sweeper, and `main(argv)` returns that of the last job. Works in any folder: the configs are found from `__file__`.
+
+    after_sweep  called with the sweep's folder when its jobs are over, also when some of them failed
     """
 
     def decorate(run: Callable[[DictConfig], Any]) -> Callable[..., Any]:
@@ -39,8 +44,13 @@ def hydra_app(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Calla
             hydra_main = hydra.main(config_path=str(CONF), config_name=config_name, version_base="1.3")(job)
             # HYDRA_FULL_ERROR=1 makes Hydra raise, where it would print and exit before a better message can be made.
             with _argv([sys.argv[0], *arguments, *_rank_overrides()]), _environ("HYDRA_FULL_ERROR", "1"):
+                SweepFolder.last = None
                 try:
-                    hydra_main()
+                    try:
+                        hydra_main()
+                    finally:
+                        if after_sweep is not None and SweepFolder.last is not None:
+                            after_sweep(SweepFolder.last)
                 except CONFIG_ERRORS as error:
                     if traceback_wanted == "1":
                         raise
@@ -56,6 +66,16 @@ def hydra_app(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Calla
         return main
 
     return decorate
+
+
+class SweepFolder(Callback):
+    """Remembers where the sweep of this process writes: Hydra tells it to callbacks alone, and its own end-of-sweep hook is not
+    called when a job failed. Named in conf/hydra/default.yaml."""
+
+    last: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        SweepFolder.last = Path(config.hydra.sweep.dir)
 
 
 class _Job:

@@ -91,11 +91,12 @@ def summary(trainer: Trainer, stage: Stage, seconds: float) -> dict[str, Any]:
 
 
 def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
-    """Every benchmark of the config on one policy: a table, evaluations.json and the samples in traces/; the first pass@1."""
+    """Every benchmark of the config on one policy: a table, evaluations.json (figures), evaluations.jsonl (every answer) and the samples in
+    traces/; the first pass@1."""
     import rich
 
     from r1.analysis.evaluation_table import evaluation_table
-    from r1.evaluation.benchmark import evaluate, summary
+    from r1.evaluation.benchmark import evaluate, keep_report, summary
     from r1.rollout.trace_file import TraceWriter
 
     run_dir = Path(cfg.paths.run_dir)
@@ -108,6 +109,7 @@ def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
         with sample_bar(name) as progress:
             report, traces = evaluate(policy, engine, benchmark, reward=reward, progress=progress)
         writer.write(traces, step=0, stage="eval", phase=f"eval/{name}")
+        keep_report(run_dir, report, step=0)
         reports[name] = summary(report)
         if show:
             rich.print(evaluation_table(reports[name]))

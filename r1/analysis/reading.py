@@ -23,6 +23,7 @@ from r1 import metrics
 if TYPE_CHECKING:
     from r1.records import Trace
 
+EVALUATIONS = "evaluations.jsonl"  # one row an evaluation, with the answers to every problem
 TRACE_PATTERNS = ("*.jsonl", "*.jsonl.zst")
 
 
@@ -83,8 +84,8 @@ class Run:
 
     def evaluations(self, benchmark: str) -> list[dict[str, Any]]:
         """The benchmark's reports with their answers by problem, by step; of a step evaluated twice the last."""
-        path = self.folder / "evaluations.jsonl"
-        rows = _whole_lines(path) if path.is_file() else []
+        path = self.folder / EVALUATIONS
+        rows = evaluation_rows(path) if path.is_file() else []
         by_step = {row["step"]: row for row in rows if row["benchmark"] == benchmark}
         return [by_step[step] for step in sorted(by_step)]
 
@@ -158,8 +159,8 @@ def _number(text: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL file; the last line of a run that was killed may be cut, and is left out."""
+def evaluation_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of an evaluations.jsonl; the last line of a run that was killed may be cut, and is left out."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,12 @@ from lightning import Callback, LightningModule, Trainer
 
 from r1 import metrics
 from r1.callbacks.hooks import announce, log_figures, steps_done
-from r1.evaluation.benchmark import Benchmark, assess, evaluate, figures
+from r1.evaluation.benchmark import Benchmark, assess, evaluate, figures, keep_report
 from r1.records import EvalReport, Group, Trace
 from r1.rollout.hf import HFEngine
 
 if TYPE_CHECKING:
     from r1.rollout.engine import Engine
-
-EVALUATIONS = "evaluations.jsonl"  # one row an evaluation, with the answers to every problem
 
 
 class BenchmarkCallback(Callback):
@@ -77,8 +74,8 @@ class BenchmarkCallback(Callback):
             report, traces = self._evaluate(trainer, module, benchmark, step)
             self.history[name].append((step, report))
             log_figures(trainer, {metrics.evaluation(name, figure): value for figure, value in figures(report).items()}, step)
-            if trainer.is_global_zero:
-                self._write(name, report, step)
+            if trainer.is_global_zero and self.run_dir is not None:
+                keep_report(self.run_dir, replace(report, benchmark=name), step)
             announce(trainer, module, report, traces, step)
 
     def _evaluate(
@@ -105,13 +102,6 @@ class BenchmarkCallback(Callback):
         if engine is None:
             engine = self._engine = HFEngine(module.policy)
         return engine
-
-    def _write(self, name: str, report: EvalReport, step: int) -> None:
-        if self.run_dir is not None:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            row = {"step": step, "benchmark": name, **asdict(report)}
-            with (self.run_dir / EVALUATIONS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _regrouped(benchmark: Benchmark, traces: list[Trace]) -> list[Group]:
