@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1.build import plain
+from r1.pipeline import ledger
 from r1.pipeline.changes import status_table
 from r1.pipeline.changes import why as reasons
 from r1.pipeline.driver import Driver, NodeFailed, State
@@ -25,7 +26,8 @@ def driver_of(cfg: DictConfig, say: Callable[[str], None] = print) -> Driver:
     recipe = read_recipe(plain(cfg.recipe))
     steps = plan(recipe, [str(Path(cfg.config_dir).resolve())] if cfg.config_dir else [])
     execute = in_own_process if cfg.processes else in_process
-    return Driver(recipe, steps, Store(cfg.store), cfg.paths.run_dir, execute, None, say)
+    root = Path(cfg.paths.run_dir)
+    return Driver(recipe, steps, Store(cfg.store), root, execute, lambda states: ledger.write(root, recipe, states), say)
 
 
 def run(cfg: DictConfig) -> int:
