@@ -54,8 +54,11 @@ class Step:
 
     @cached_property
     def seen(self) -> dict[str, Any]:
-        """The config without what cannot change the result."""
-        return {key: value for key, value in self.config.items() if key not in UNSEEN}
+        """The config without what cannot change the result: the keys of `UNSEEN`, and how progress is shown."""
+        seen = {key: value for key, value in self.config.items() if key not in UNSEEN}
+        if "callbacks" in seen:
+            seen["callbacks"] = {name: part for name, part in seen["callbacks"].items() if name != "progress"}
+        return seen
 
     @cached_property
     def code(self) -> dict[str, str]:
