@@ -6,6 +6,7 @@ Losses never ask for logits. They take the hidden states that predict the comple
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from r1.policy.prompts import Template, named
+from r1.policy.words import add_words as append_words
 from r1.records import Batch, Problem
 
 # What these configuration fields do to the logits happens after the head, where a fused loss would not see it.
@@ -48,8 +50,12 @@ class Policy(nn.Module):
         attention: str = "sdpa",
         gradient_checkpointing: bool = False,
         trust_remote_code: bool = False,
+        add_words: Sequence[str] | None = None,
     ) -> Policy:
-        """A policy from a folder or hub id. `attention` is any name that transformers knows (sdpa, flash_attention_2, eager)."""
+        """A policy from a folder or hub id. `attention` is any name that transformers knows (sdpa, flash_attention_2, eager).
+
+        `add_words` appends those of these words to the vocabulary that it lacks (see `r1.policy.words`).
+        """
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **options)
@@ -59,6 +65,8 @@ class Policy(nn.Module):
                 f"no model at {str(path)!r}: expected a folder with config.json, weights and tokenizer, or a hub id this machine "
                 f"can reach (or has cached). {str(error).splitlines()[0]}"
             ) from error
+        if add_words:
+            append_words(model, tokenizer, add_words)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         return cls(model, tokenizer, template)
