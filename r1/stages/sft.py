@@ -83,10 +83,13 @@ class SFT(Stage):
         return loader
 
     def training_step(self, examples: list[Example], batch_idx: int) -> None:
+        self.log_step(self.learn(self.my_share(examples)))
+
+    def learn(self, examples: list[Example]) -> dict[str, float]:
+        """One update on this rank's examples, and its figures."""
         with self.clock("update"):
-            batches = self.collate(self.my_share(examples))
-            stats, figures = self.optimise(batches, self.loss)
-        self.log_step(figures | {metrics.ENTROPY: stats.as_dict().get("entropy", 0.0)} if stats else figures)
+            stats, figures = self.optimise(self.collate(examples), self.loss)
+        return figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
 
     def collate(self, examples: list[Example]) -> list[Batch]:
         """Micro-batches whose weights are 1 / (learned tokens of this step over all ranks)."""
