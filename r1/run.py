@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 
-from r1 import repro
+from r1 import checkpoints, repro, resume
 from r1.build import build, build_all, build_named, plain
+from r1.callbacks import Interrupted
+from r1.loggers import WandbLogger
 from r1.rewards.audit import audit
 from r1.schema import locate, parameters
 from r1.tasks.first import First
@@ -33,27 +34,75 @@ if TYPE_CHECKING:
     from r1.stages.base import Stage
 
 
+SUMMARY = "summary.json"
+
+
 def train(cfg: DictConfig) -> float | None:
-    """Fit one stage; the value of `optimized_metric`, for sweepers."""
+    """Fit one stage; the value of `optimized_metric`, for sweepers. Started again in its folder, a run goes on where it was."""
     run_dir = Path(cfg.paths.run_dir)
     _quiet()
     repro.seed_everything(cfg.seed)
+    checkpoint = resume.find(cfg.ckpt_path, run_dir)
+    done = _finished(run_dir, checkpoint, cfg)
+    if done is not None:
+        return _objective(done, cfg.optimized_metric)
     stage, loader = make_stage(cfg)
+    stage.identity, stage.strict_resume = resume.identity(plain(cfg)), cfg.ckpt_strict
     benchmarks = build_named(cfg.get("benchmark"))
     callbacks = [c(benchmarks=benchmarks) if isinstance(c, partial) else c for c in build_all(cfg.callbacks)]
     trainer: Trainer = build(cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks)
     if trainer.is_global_zero:
+        _go_on_from(checkpoint, run_dir, trainer.loggers)
         _write_json(run_dir / "manifest.json", repro.manifest(plain(cfg)))
-    for logger in trainer.loggers:
-        logger.log_hyperparams(plain(cfg))
     started = time.perf_counter()
-    trainer.fit(stage, train_dataloaders=loader, ckpt_path=cfg.ckpt_path)
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].finish()  # a run of its own for the next stage in this process
+    try:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(plain(cfg))
+        trainer.fit(stage, train_dataloaders=loader, ckpt_path=checkpoint, weights_only=True)
+    except Interrupted as stop:
+        print(f"{stop}: the same command{_where(run_dir)} continues it", flush=True)
+        raise SystemExit(128 + stop.number) from None
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.finish()  # a run of its own for the next stage in this process
     if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
         stage.policy.save(run_dir / "hf")
-        _write_json(run_dir / "summary.json", summary(trainer, stage, time.perf_counter() - started))
-    return _objective(trainer, cfg.optimized_metric)
+        _write_json(run_dir / SUMMARY, summary(trainer, stage, time.perf_counter() - started))
+    return _objective(trainer.callback_metrics, cfg.optimized_metric)
+
+
+def _go_on_from(checkpoint: Path | None, run_dir: Path, loggers: list[Any]) -> None:
+    """Bring the run folder and the loggers to where the checkpoint stands."""
+    if checkpoint is None:
+        return resume.rewind(run_dir, step=-1)
+    content = checkpoints.read(checkpoint) if checkpoint.is_file() else {}  # a sharded one is a folder, read by all ranks together
+    for logger in loggers:
+        known = content.get("r1_loggers", {}).get(type(logger).__name__)
+        if known and isinstance(logger, WandbLogger):
+            logger.resume(known)
+    step = checkpoints.step_of(checkpoint)
+    step = step if step >= 0 else int(content["r1"]["state"]["rollout_step"])
+    print(f"going on from step {step}: {checkpoint}", flush=True)
+    resume.rewind(run_dir, step)
+
+
+def _finished(run_dir: Path, checkpoint: Path | None, cfg: DictConfig) -> dict[str, float] | None:
+    """The figures of a run that this folder holds to its end; None where there is something left to train."""
+    file = run_dir / SUMMARY
+    if checkpoint is None or checkpoint.parent.parent != run_dir or not file.is_file():
+        return None
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    saved = checkpoints.read(checkpoint)["r1"]["identity"] if checkpoint.is_file() else {}
+    now = resume.identity(plain(cfg))
+    if cfg.ckpt_strict and any(saved.get(name) != value for name, value in now.items()):
+        return None  # the stage says what differs
+    print(f"{run_dir} is finished: {figures['steps']} steps. Another folder, or ckpt_path=null in a new one, trains again", flush=True)
+    return figures["metrics"]
+
+
+def _where(run_dir: Path) -> str:
+    return f" with ckpt_path=last or hydra.run.dir={run_dir}"
 
 
 def make_stage(cfg: DictConfig) -> tuple[Stage, Any]:
@@ -127,12 +176,12 @@ def sample_bar(name: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _objective(trainer: Trainer, name: str | None) -> float | None:
+def _objective(logged: Mapping[str, Any], name: str | None) -> float | None:
     if name is None:
         return None
-    if name not in trainer.callback_metrics:
-        raise ValueError(f"optimized_metric={name} was never logged; logged were {sorted(trainer.callback_metrics)}")
-    return float(trainer.callback_metrics[name])
+    if name not in logged:
+        raise ValueError(f"optimized_metric={name} was never logged; logged were {sorted(logged)}")
+    return float(logged[name])
 
 
 def _quiet() -> None:
@@ -148,7 +197,6 @@ def _quiet() -> None:
         ".*does not have many workers",
         "Experiment logs directory",
         "`gradient_checkpointing_enable`",
-        "Using ModelCheckpoint with manual",
     ):
         warnings.filterwarnings("ignore", message=text)
 

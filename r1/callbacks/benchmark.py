@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from r1 import metrics
+from r1 import files, metrics
 from r1.callbacks.hooks import announce, log_figures, steps_done
 from r1.evaluation.benchmark import Benchmark, assess, evaluate, figures
 from r1.records import EvalReport, Group, Trace
@@ -67,6 +68,12 @@ class BenchmarkCallback(Callback):
         if self.at_end:
             self.run(trainer, pl_module)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"last": self._last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._last = state_dict["last"]  # a resumed run does not evaluate its first step again
+
     def run(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate every benchmark now, once a step."""
         step = steps_done(trainer, module)
@@ -108,10 +115,11 @@ class BenchmarkCallback(Callback):
 
     def _write(self, name: str, report: EvalReport, step: int) -> None:
         if self.run_dir is not None:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
             row = {"step": step, "benchmark": name, **asdict(report)}
-            with (self.run_dir / EVALUATIONS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            try:
+                files.append(self.run_dir / EVALUATIONS, (json.dumps(row, ensure_ascii=False) + "\n").encode())
+            except OSError as error:
+                warnings.warn(f"the answers of {name} after step {step} could not be written: {error}", stacklevel=1)
 
 
 def _regrouped(benchmark: Benchmark, traces: list[Trace]) -> list[Group]:

@@ -230,7 +230,7 @@ class GRPO(Stage):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["r1"] |= {"updates": self.updates, "num_tokens": self.num_tokens}
+        checkpoint["r1"]["state"] |= {"updates": self.updates, "num_tokens": self.num_tokens}
 
 
 def _add_part(trace: Trace, name: str, value: float, weight: float) -> Trace:

@@ -1,0 +1,209 @@
+"""Stop a run anywhere with SIGKILL, start the same command again: what it logs, samples and learns is bitwise what it would have been.
+
+Everything is imported once; each kill point is a fork. What is compared: every row of metrics.csv (but clocks), every line of the
+traces, the final weights, the optimiser's state.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from r1 import checkpoints
+from r1.build import compose
+from r1.resume import find, identity, rewind
+from r1.rollout.trace_file import read_traces
+from r1.run import train
+
+TINY = [
+    "logger=csv", "print_config=false", "audit=false", "callbacks.progress=null", "callbacks.benchmark=null", "callbacks.signal=null",
+    "policy.hidden=16", "policy.layers=1", "policy.heads=2", "policy.inner=24", "policy.max_length=96", "optimizer.lr=0.01",
+    "callbacks.checkpoint.every_n_steps=2",
+]  # fmt: skip
+STAGES = {
+    # 12 problems in epochs of 3 steps; two updates a rollout, each of several micro-batches; the reference is renewed in between
+    "grpo": ["stage.sampling.max_new_tokens=8", "stage.steps=7", "stage.prompts_per_step=4", "stage.group_size=4", "stage.minibatches=2",
+             "stage.micro_tokens=128", "stage.reference_refresh=3", "stage.old_logp=policy", "overfit=12"],
+    # 12 lessons, two or three a step: an epoch of 4 or 5 steps
+    "sft": ["stage=sft", "task=documents", "stage.steps=9", "stage.epochs=null", "stage.tokens_per_step=64", "stage.micro_tokens=24",
+            "stage.max_tokens=40", "stage.packing=false"],
+    "distill": ["stage=distill", "stage.steps=7", "stage.epochs=null", "stage.tokens_per_step=64", "stage.micro_tokens=40",
+                "stage.max_tokens=40", "stage.min_reward=-9", "optimizer=muon"],
+    # 8 pairs, four a step: an epoch of two
+    "reward_model": ["stage=reward_model", "task=preferences", "stage.steps=7", "stage.epochs=null", "stage.batch_size=4",
+                     "stage.micro_rows=2", "task.validation=2"],
+}  # fmt: skip
+
+
+class Kill:
+    """Die at the n-th call of a function, before it does anything, or `after` it has."""
+
+    def __init__(self, owner: Any, name: str, n: int, after: bool = False) -> None:
+        self.owner, self.name, self.n, self.after = owner, name, n, after
+
+    def arm(self) -> None:
+        real, calls = getattr(self.owner, self.name), 0
+
+        def deadly(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == self.n and not self.after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*args, **kwargs)
+            if calls == self.n:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        setattr(self.owner, self.name, deadly)
+
+
+class HalfWritten:
+    """Die in the middle of writing the n-th checkpoint: its first half is in the file."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def arm(self) -> None:
+        from lightning import Trainer
+
+        real, calls = Trainer.save_checkpoint, 0
+
+        def half(trainer: Trainer, path: Path, *args: Any, **kwargs: Any) -> None:
+            nonlocal calls
+            calls += 1
+            real(trainer, path, *args, **kwargs)
+            if calls == self.n:
+                os.truncate(path, path.stat().st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Trainer.save_checkpoint = half  # type: ignore[method-assign]
+
+
+def kill_points(stage: str) -> dict[str, Kill | HalfWritten]:
+    """Where a run of this stage dies. Checkpoints are saved after steps 2, 4, 6 and the last."""
+    from lightning import Trainer
+
+    from r1.stages import GRPO, SFT, RewardModel
+    from r1.stages.base import Stage
+
+    owner = {"grpo": GRPO, "sft": SFT, "distill": SFT, "reward_model": RewardModel}[stage]
+    micro = {"grpo": 4, "sft": 2, "distill": 2, "reward_model": 2}[stage]  # micro-batches of a step, at least
+    points: dict[str, Kill | HalfWritten] = {f"step {n}": Kill(owner, "training_step", n) for n in (1, 2, 4, 5, 7)}
+    points |= {f"end of step {n}": Kill(owner, "log_step", n, after=True) for n in (3, 6, 7)}
+    points |= {f"micro-batch {n}": Kill(Stage, "manual_backward", n) for n in (2, micro + 2, 3 * micro, 5 * micro)}
+    points |= {"before the save": Kill(Trainer, "save_checkpoint", 2), "half a save": HalfWritten(2), "half the last": HalfWritten(4)}
+    points |= {"unchecked": Kill(checkpoints, "check", 2), "unnamed": Kill(os, "replace", 5), "named": Kill(os, "replace", 5, after=True)}
+    points |= {"old one stays": Kill(checkpoints, "remove", 6), "saved": Kill(checkpoints, "install", 3, after=True)}
+    if stage == "grpo":
+        points |= {f"between updates {n}": Kill(Stage, "optimise", 2 * n) for n in (1, 2, 3, 5)}
+        points |= {f"rollout {n}": Kill(GRPO, "score", n) for n in (1, 4)}
+    return points
+
+
+def in_a_fork(work: Callable[[], Any], quiet: bool = True) -> int:
+    """The exit status of `work` in a process of its own: 0, 1 for an exception, -9 for a kill, the code of a SystemExit."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        torch.set_num_threads(1)
+        if quiet:
+            sys.stdout = open(os.devnull, "w")
+        work()
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def result(run: Path) -> dict[str, Any]:
+    """All that must be the same."""
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = [{k: v for k, v in row.items() if not k.startswith("time/") and "per_second" not in k} for row in csv.DictReader(file)]
+    traces = [(row, trace) for path in sorted(run.glob("traces/*")) for trace, row in read_traces(path)]
+    last = checkpoints.read(checkpoints.newest(run / "checkpoints"))
+    return {
+        "metrics": rows,
+        "traces": traces,
+        "weights": (run / "hf" / "model.safetensors").read_bytes(),
+        "optimizer": str(last["optimizer_states"]) + str(last["lr_schedulers"]),
+        "state": {**last["r1"]["state"], "loops": str(last["loops"])},
+    }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Configs of four stages, and what each comes to when nobody stops it (made when first asked for)."""
+    folder = tmp_path_factory.mktemp("resume")
+    words = "use two of 3 5 7 to make 8".split()
+    lessons = [{"question": " ".join(words[: 3 + i % 6]), "completion": "3 + 5 " * (1 + i % 4)} for i in range(12)]
+    pairs = [{"question": " ".join(words[: 4 + i % 3]), "chosen": "3 + 5", "rejected": "3 - 5 " * (1 + i % 3)} for i in range(10)]
+    for name, rows in (("lessons", lessons), ("pairs", pairs)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    finals: dict[str, Any] = {}
+
+    def config(stage: str, run: Path) -> Any:
+        more = {
+            "sft": [f"task.path={folder}/lessons.jsonl"],
+            "reward_model": [f"task.path={folder}/pairs.jsonl"],
+            "distill": [f"stage.traces={folder}/grpo/traces/rollouts.jsonl.zst"],
+        }.get(stage, [])
+        return compose("train", [*TINY, *STAGES[stage], *more], run_dir=run)
+
+    def whole(stage: str) -> dict[str, Any]:
+        if stage not in finals:
+            if stage == "distill":
+                whole("grpo")  # the teacher
+            assert in_a_fork(lambda: train(config(stage, folder / stage))) == 0
+            finals[stage] = result(folder / stage)
+        return finals[stage]
+
+    return SimpleNamespace(config=config, whole=whole, folder=folder)
+
+
+def survives(world: SimpleNamespace, tmp_path: Path, stage: str, point: Any) -> None:
+    """Kill, start again, compare."""
+    wanted = world.whole(stage)
+    run = tmp_path / "run"
+
+    def until_killed() -> None:
+        cfg = world.config(stage, run)
+        point.arm()
+        train(cfg)
+
+    assert in_a_fork(until_killed) == -signal.SIGKILL, "the kill point was never reached"
+    assert in_a_fork(lambda: train(world.config(stage, run))) == 0
+    found = result(run)
+    for what, value in wanted.items():
+        assert found[what] == value, what
+
+
+FAST = [("grpo", "between updates 3"), ("grpo", "step 5"), ("sft", "half a save")]
+ALL = [(stage, name) for stage in STAGES for name in kill_points(stage)]
+
+
+@pytest.mark.parametrize(("stage", "name"), FAST)
+def test_a_killed_run_goes_on_bitwise(world, tmp_path, stage, name):
+    survives(world, tmp_path, stage, kill_points(stage)[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "name"), [point for point in ALL if point not in FAST])
+def test_every_kill_point(world, tmp_path, stage, name):
+    survives(world, tmp_path, stage, kill_points(stage)[name])
