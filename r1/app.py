@@ -14,9 +14,9 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from r1.build import CONF, finish
+from r1.build import CONF, finish, save_config
 from r1.config_help import CONFIG_ERRORS, explain, show
 
 _FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
@@ -77,7 +77,7 @@ class _Job:
         if _rank() == 0:
             if cfg.get("print_config"):
                 show(cfg)
-            OmegaConf.save(cfg, run_dir / "config.yaml")
+            save_config(cfg, run_dir)
         # The ranks that Lightning starts repeat sys.argv: they are given this job, not the whole sweep, and its folder.
         with (
             _argv([*self.argv, *settings.overrides.task]),

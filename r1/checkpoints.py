@@ -27,6 +27,10 @@ class BadCheckpoint(ValueError):
     """A checkpoint that cannot be used, and why."""
 
 
+class OtherRun(BadCheckpoint):
+    """A good checkpoint, but of a run with other settings."""
+
+
 def hidden(folder: Path) -> Path:
     """Where a save writes before the file is known to be whole."""
     return folder / ".saving.ckpt"

@@ -20,6 +20,22 @@ from r1 import metrics as names
 FILE = "metrics.csv"
 
 
+class Last(loggers.Logger):
+    """Keeps the figures of the last step in memory, in full precision (the trainer's own metrics are float32)."""
+
+    name, version = "last", ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.figures: dict[str, float] = {}
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Not kept."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.figures = dict(metrics)
+
+
 class CSVLogger(loggers.Logger):
     """Appends rows to metrics.csv: the step, and a column for each figure. A figure's first row rewrites the file with its column.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,6 @@ from r1.callbacks.benchmark import EVALUATIONS
 from r1.rollout.trace_file import cut_after
 
 FOLDER = "checkpoints"
-
-# What a run shows, keeps and is called decides nothing about its numbers; everything else in a config does.
-_NOT_THE_RUN = {
-    "name", "tags", "audit", "ckpt_path", "ckpt_strict", "optimized_metric", "print_config", "paths", "callbacks", "logger",
-    "benchmark", "trainer", "hydra",
-}  # fmt: skip
-
-
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a resolved config that a run must share with the checkpoint it goes on from: all but what it shows and keeps.
-    Of the trainer that is the precision: batches may be spread differently, numbers may not be rounded differently."""
-    kept = {name: value for name, value in config.items() if name not in _NOT_THE_RUN}
-    return {**kept, "precision": (config.get("trainer") or {}).get("precision")}
-
 
 def find(ckpt_path: str | None, run_dir: Path) -> Path | None:
     """The checkpoint to go on from; None to start at step 0.
@@ -45,7 +30,17 @@ def find(ckpt_path: str | None, run_dir: Path) -> Path | None:
         if checkpoints.all_in(folder):
             raise ValueError(f"{run_dir} holds a run already: ckpt_path=auto goes on with it, hydra.run.dir=<folder> starts elsewhere")
         return None
+    checkpoints.check(Path(ckpt_path))
     return Path(ckpt_path)
+
+
+def header(checkpoint: Path | None) -> dict[str, Any]:
+    """What a checkpoint file says of its run, without its tensors. Empty for none, and for a sharded one: all ranks read that
+    together, when training starts."""
+    if checkpoint is None or checkpoint.is_dir():
+        return {}
+    content = checkpoints.read(checkpoint)
+    return {name: content[name] for name in ("r1", "r1_loggers") if name in content} | {"optimizer_states": []}
 
 
 def rewind(run_dir: Path, step: int) -> None:

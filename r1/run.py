@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from lightning import Trainer
 
 from r1 import checkpoints, repro, resume
-from r1.build import build, build_all, build_named, plain
+from r1.build import build, build_all, build_named, identity, plain
 from r1.callbacks import Interrupted
 from r1.loggers import WandbLogger
 from r1.rewards.audit import audit
-from r1.schema import locate, parameters
+from r1.schema import ConfigError, locate, parameters
 from r1.tasks.first import First
 
 if TYPE_CHECKING:
@@ -40,19 +40,24 @@ SUMMARY = "summary.json"
 def train(cfg: DictConfig) -> float | None:
     """Fit one stage; the value of `optimized_metric`, for sweepers. Started again in its folder, a run goes on where it was."""
     run_dir = Path(cfg.paths.run_dir)
-    _quiet()
+    quiet()
     repro.seed_everything(cfg.seed)
-    checkpoint = resume.find(cfg.ckpt_path, run_dir)
-    done = _finished(run_dir, checkpoint, cfg)
+    with _config_errors("ckpt_path"):
+        checkpoint = resume.find(cfg.ckpt_path, run_dir)
+        content = resume.header(checkpoint)
+    done = _finished(run_dir, checkpoint, content, cfg)
     if done is not None:
         return _objective(done, cfg.optimized_metric)
     stage, loader = make_stage(cfg)
-    stage.identity, stage.strict_resume = resume.identity(plain(cfg)), cfg.ckpt_strict
+    stage.identity, stage.strict_resume = identity(cfg), cfg.ckpt_strict
     benchmarks = build_named(cfg.get("benchmark"))
     callbacks = [c(benchmarks=benchmarks) if isinstance(c, partial) else c for c in build_all(cfg.callbacks)]
     trainer: Trainer = build(cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks)
+    if content:
+        with _config_errors("ckpt_path"):
+            stage.must_match(content)
     if trainer.is_global_zero:
-        _go_on_from(checkpoint, run_dir, trainer.loggers)
+        _go_on_from(checkpoint, content, run_dir, trainer.loggers)
         _write_json(run_dir / "manifest.json", repro.manifest(plain(cfg)))
     started = time.perf_counter()
     try:
@@ -60,7 +65,7 @@ def train(cfg: DictConfig) -> float | None:
             logger.log_hyperparams(plain(cfg))
         trainer.fit(stage, train_dataloaders=loader, ckpt_path=checkpoint, weights_only=True)
     except Interrupted as stop:
-        print(f"{stop}: the same command{_where(run_dir)} continues it", flush=True)
+        print(f"{stop}: the same command with ckpt_path=last (or hydra.run.dir={run_dir}) continues it", flush=True)
         raise SystemExit(128 + stop.number) from None
     finally:
         for logger in trainer.loggers:
@@ -72,37 +77,39 @@ def train(cfg: DictConfig) -> float | None:
     return _objective(trainer.callback_metrics, cfg.optimized_metric)
 
 
-def _go_on_from(checkpoint: Path | None, run_dir: Path, loggers: list[Any]) -> None:
+def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path, loggers: list[Any]) -> None:
     """Bring the run folder and the loggers to where the checkpoint stands."""
     if checkpoint is None:
         return resume.rewind(run_dir, step=-1)
-    content = checkpoints.read(checkpoint) if checkpoint.is_file() else {}  # a sharded one is a folder, read by all ranks together
     for logger in loggers:
         known = content.get("r1_loggers", {}).get(type(logger).__name__)
         if known and isinstance(logger, WandbLogger):
             logger.resume(known)
-    step = checkpoints.step_of(checkpoint)
-    step = step if step >= 0 else int(content["r1"]["state"]["rollout_step"])
+    step = int(content["r1"]["state"]["rollout_step"]) if content else checkpoints.step_of(checkpoint)
     print(f"going on from step {step}: {checkpoint}", flush=True)
     resume.rewind(run_dir, step)
 
 
-def _finished(run_dir: Path, checkpoint: Path | None, cfg: DictConfig) -> dict[str, float] | None:
-    """The figures of a run that this folder holds to its end; None where there is something left to train."""
+def _finished(run_dir: Path, checkpoint: Path | None, content: dict[str, Any], cfg: DictConfig) -> dict[str, float] | None:
+    """The figures of a run that this folder holds to its end; None where there is something left to train, or to refuse."""
     file = run_dir / SUMMARY
     if checkpoint is None or checkpoint.parent.parent != run_dir or not file.is_file():
         return None
+    then = content.get("r1", {}).get("identity", {})
+    if any(then.get(name) != value for name, value in identity(cfg).items()):
+        return None
     figures = json.loads(file.read_text(encoding="utf-8"))
-    saved = checkpoints.read(checkpoint)["r1"]["identity"] if checkpoint.is_file() else {}
-    now = resume.identity(plain(cfg))
-    if cfg.ckpt_strict and any(saved.get(name) != value for name, value in now.items()):
-        return None  # the stage says what differs
-    print(f"{run_dir} is finished: {figures['steps']} steps. Another folder, or ckpt_path=null in a new one, trains again", flush=True)
+    print(f"{run_dir} is finished ({figures['steps']} steps): there is nothing to do. Another folder trains again", flush=True)
     return figures["metrics"]
 
 
-def _where(run_dir: Path) -> str:
-    return f" with ckpt_path=last or hydra.run.dir={run_dir}"
+@contextmanager
+def _config_errors(key: str) -> Iterator[None]:
+    """A checkpoint that will not do is the user's to choose anew: shown by its key, without a traceback."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def make_stage(cfg: DictConfig) -> tuple[Stage, Any]:
@@ -148,7 +155,7 @@ def evaluate_all(cfg: DictConfig) -> float | None:
     from r1.rollout.trace_file import TraceWriter
 
     run_dir = Path(cfg.paths.run_dir)
-    _quiet()
+    quiet()
     policy = build(cfg.policy, template=build(cfg.template))
     engine, reward = build(cfg.rollout, policy=policy), build(cfg.reward)
     writer = TraceWriter(run_dir / "traces" / "evaluations.jsonl.zst", run=cfg.name)
@@ -184,7 +191,7 @@ def _objective(logged: Mapping[str, Any], name: str | None) -> float | None:
     return float(logged[name])
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Advertisements, shard bars and warnings about what we do on purpose would bury the run's own table."""
     import transformers
 

@@ -22,7 +22,7 @@ import torch
 
 from r1 import checkpoints
 from r1.build import compose
-from r1.resume import find, identity, rewind
+from r1.resume import find, rewind
 from r1.rollout.trace_file import read_traces
 from r1.run import train
 
@@ -34,7 +34,8 @@ TINY = [
 STAGES = {
     # 12 problems in epochs of 3 steps; two updates a rollout, each of several micro-batches; the reference is renewed in between
     "grpo": ["stage.sampling.max_new_tokens=8", "stage.steps=7", "stage.prompts_per_step=4", "stage.group_size=4", "stage.minibatches=2",
-             "stage.micro_tokens=128", "stage.reference_refresh=3", "stage.old_logp=policy", "overfit=12"],
+             "stage.micro_tokens=128", "stage.reference_refresh=3", "stage.old_logp=policy", "overfit=12",
+             "+reward/part@reward.parts.repetition=repetition", "reward.parts.repetition.n=1", "+reward.weights.repetition=1"],
     # 12 lessons, two or three a step: an epoch of 4 or 5 steps
     "sft": ["stage=sft", "task=documents", "stage.steps=9", "stage.epochs=null", "stage.tokens_per_step=64", "stage.micro_tokens=24",
             "stage.max_tokens=40", "stage.packing=false"],
@@ -132,6 +133,15 @@ def in_a_fork(work: Callable[[], Any], quiet: bool = True) -> int:
         os._exit(status)
 
 
+def bits(value: Any) -> str:
+    """Nested lists and dicts of numbers and tensors as text that differs when one bit does."""
+    if isinstance(value, torch.Tensor):
+        return f"{value.dtype}{value.flatten().view(torch.uint8).tolist() if value.ndim else value.item()}"
+    if isinstance(value, dict):
+        return str({name: bits(part) for name, part in value.items()})
+    return str([bits(part) for part in value]) if isinstance(value, list | tuple) else repr(value)
+
+
 def result(run: Path) -> dict[str, Any]:
     """All that must be the same."""
     with (run / "metrics.csv").open(newline="") as file:
@@ -142,8 +152,8 @@ def result(run: Path) -> dict[str, Any]:
         "metrics": rows,
         "traces": traces,
         "weights": (run / "hf" / "model.safetensors").read_bytes(),
-        "optimizer": str(last["optimizer_states"]) + str(last["lr_schedulers"]),
-        "state": {**last["r1"]["state"], "loops": str(last["loops"])},
+        "optimizer": bits([last["optimizer_states"], last["lr_schedulers"]]),
+        "state": {**last["r1"]["state"], "reference": bits([v for k, v in last["state_dict"].items() if k.startswith("reference")])},
     }
 
 
@@ -172,6 +182,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
                 whole("grpo")  # the teacher
             assert in_a_fork(lambda: train(config(stage, folder / stage))) == 0
             finals[stage] = result(folder / stage)
+            norms = [float(row["train/grad_norm"]) for row in finals[stage]["metrics"] if row["train/grad_norm"]]
+            assert len(norms) >= 7 and min(norms) > 0, "nothing is learned, so nothing could differ"
         return finals[stage]
 
     return SimpleNamespace(config=config, whole=whole, folder=folder)

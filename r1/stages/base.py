@@ -171,19 +171,22 @@ class Stage(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raises ValueError, naming what differs, for a checkpoint of another stage, reward, tokenizer or config."""
-        saved = checkpoints.ours(checkpoint)
-        different = list(checkpoints.differences(saved["identity"], self._identity()))
+        self.must_match(checkpoint)
+        for name, value in checkpoint["r1"]["state"].items():
+            setattr(self, name, value)
+
+    def must_match(self, checkpoint: dict[str, Any]) -> None:
+        """Raises BadCheckpoint for a checkpoint of another program, OtherRun, naming what differs, for one of another stage, reward,
+        tokenizer or any other setting; with `strict_resume` off it warns."""
+        different = list(checkpoints.differences(checkpoints.ours(checkpoint)["identity"], self._identity()))
         if different and self.strict_resume:
-            raise ValueError(
+            raise checkpoints.OtherRun(
                 "the checkpoint belongs to a run with other settings, so going on from it would continue neither:\n  "
                 + "\n  ".join(different)
                 + "\nUse the settings of the checkpoint, or ckpt_strict=false to go on with those of now."
             )
         for line in different:
             warnings.warn(f"resuming with other settings: {line}", stacklevel=1)
-        for name, value in saved["state"].items():
-            setattr(self, name, value)
 
     def _identity(self) -> dict[str, Any]:
         return {**self.identity, "stage_class": type(self).__name__, "tokenizer": repro.fingerprint(self.policy.tokenizer)}
