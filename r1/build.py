@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from r1.config_help import CONFIG_ERRORS, explain, read_config
+from r1.redact import redact
 from r1.schema import ConfigError, annotation, locate, parameters, validate
 
 _HERE = Path(__file__).resolve().parent
@@ -47,10 +48,10 @@ _NOT_THE_RUN = {
 }  # fmt: skip
 
 
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+def identity(config: Any) -> dict[str, Any]:
     """The part of a config that a run must share with the checkpoint it goes on from: all but what it shows and keeps.
     Of the trainer that is the precision: batches may be spread differently, numbers may not be rounded differently."""
-    kept = {name: plain(config[name]) for name in config if name not in _NOT_THE_RUN}
+    kept = {name: redact(plain(config[name])) for name in config if name not in _NOT_THE_RUN}
     return {**kept, "precision": (config.get("trainer") or {}).get("precision")}
 
 
@@ -72,9 +73,14 @@ OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
 def save_config(cfg: DictConfig, run_dir: Path) -> None:
     """config.yaml of the run folder; that of another run whose checkpoints lie there stays, until the run is allowed to replace it."""
     file = run_dir / "config.yaml"
-    if cfg.get("ckpt_strict") and file.is_file() and any(run_dir.glob("checkpoints/*")) and identity(OmegaConf.load(file)) != identity(cfg):
+    if (
+        cfg.get("ckpt_strict")
+        and file.is_file()
+        and any(run_dir.glob("checkpoints/*"))
+        and identity(OmegaConf.load(file)) != identity(cfg)
+    ):
         return
-    OmegaConf.save(cfg, file)
+    OmegaConf.save(OmegaConf.create(redact(plain(cfg))), file)
 
 
 def plain(cfg: Any) -> Any:
@@ -108,6 +114,9 @@ def finish(cfg: DictConfig, run_dir: str | Path | None) -> DictConfig:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from error
     OmegaConf.set_struct(cfg, True)
+    name = cfg.get("name")
+    if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):
+        raise ConfigError(f"name={name}: it is a part of the run folder's path, so it must stay inside: no '..', no leading '/'")
     validate(plain(cfg))
     return cfg
 

@@ -118,7 +118,9 @@ def ours(content: Any, name: str = "the checkpoint") -> dict[str, Any]:
     """What a stage wrote into a loaded checkpoint. Raises BadCheckpoint for those of other programs and other formats."""
     written = content.get("r1") if isinstance(content, Mapping) else None
     if not isinstance(written, Mapping) or "optimizer_states" not in content:
-        raise BadCheckpoint(f"{name} was not written by an r1 stage, so training cannot go on from it; a model goes in as policy.path.")
+        raise BadCheckpoint(
+            f"{name} was not written by an r1 stage, so training cannot go on from it; a model goes in as policy.path."
+        )
     if written.get("format") != FORMAT:
         raise BadCheckpoint(
             f"{name} is of format {written.get('format')!r} and this version reads format {FORMAT}: resume it with the version that "

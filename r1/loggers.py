@@ -158,7 +158,11 @@ class WandbLogger(loggers.WandbLogger):
         import wandb
 
         settings = wandb.Settings(init_timeout=patience, login_timeout=patience)
-        super().__init__(name, save_dir, offline=offline, id=id, project=project, tags=tags, entity=entity, group=group, settings=settings)
+        super().__init__(
+            name, save_dir, offline=offline, id=id, project=project, tags=tags, entity=entity, group=group, settings=settings
+        )
+        self._experiment: Any = None
+        self._offline: bool = offline
         self.patience = patience
         self._off = False
 
@@ -174,7 +178,10 @@ class WandbLogger(loggers.WandbLogger):
         try:
             return super().experiment
         except Exception as error:  # UsageError (no key), CommError (no server), AuthenticationError, timeouts: the same to a run
-            print(f"W&B is not to be had ({_first_line(error)}): this run is written to disk, `wandb sync` uploads it later", flush=True)
+            print(
+                f"W&B is not to be had ({_first_line(error)}): this run is written to disk, `wandb sync` uploads it later",
+                flush=True,
+            )
             self._offline = True
             return super().experiment
 
@@ -209,7 +216,9 @@ class WandbLogger(loggers.WandbLogger):
         ending.start()
         ending.join(self.patience)
         if ending.is_alive():
-            print(f"W&B is still uploading after {self.patience:g} s; what it did not send is in {self.save_dir}/wandb", flush=True)
+            print(
+                f"W&B is still uploading after {self.patience:g} s; what it did not send is in {self.save_dir}/wandb", flush=True
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from r1.rollout.trace_file import cut_after
 
 FOLDER = "checkpoints"
 
+
 def find(ckpt_path: str | None, run_dir: Path) -> Path | None:
     """The checkpoint to go on from; None to start at step 0.
 
@@ -28,7 +29,9 @@ def find(ckpt_path: str | None, run_dir: Path) -> Path | None:
         return found
     if ckpt_path is None:
         if checkpoints.all_in(folder):
-            raise ValueError(f"{run_dir} holds a run already: ckpt_path=auto goes on with it, hydra.run.dir=<folder> starts elsewhere")
+            raise ValueError(
+                f"{run_dir} holds a run already: ckpt_path=auto goes on with it, hydra.run.dir=<folder> starts elsewhere"
+            )
         return None
     checkpoints.check(Path(ckpt_path))
     return Path(ckpt_path)

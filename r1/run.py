@@ -23,6 +23,7 @@ from r1 import checkpoints, repro, resume
 from r1.build import build, build_all, build_named, identity, plain
 from r1.callbacks import Interrupted
 from r1.loggers import WandbLogger
+from r1.redact import redact
 from r1.rewards.audit import audit
 from r1.schema import ConfigError, locate, parameters
 from r1.tasks.first import First
@@ -58,11 +59,11 @@ def train(cfg: DictConfig) -> float | None:
             stage.must_match(content)
     if trainer.is_global_zero:
         _go_on_from(checkpoint, content, run_dir, trainer.loggers)
-        _write_json(run_dir / "manifest.json", repro.manifest(plain(cfg)))
+        _write_json(run_dir / "manifest.json", redact(repro.manifest(plain(cfg))))
     started = time.perf_counter()
     try:
         for logger in trainer.loggers:
-            logger.log_hyperparams(plain(cfg))
+            logger.log_hyperparams(redact(plain(cfg)))
         trainer.fit(stage, train_dataloaders=loader, ckpt_path=checkpoint, weights_only=True)
     except Interrupted as stop:
         print(f"{stop}: the same command with ckpt_path=last (or hydra.run.dir={run_dir}) continues it", flush=True)

@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
 WATCHERS = {"analysis", "evaluation", "callbacks", "loggers"}
 SEEN_BY_WATCHERS = set().union(*LAYERS[:4])
 # The only ones that know Hydra. Whatever is below can be used from a notebook without it.
-PLUMBING = {"schema", "config_help", "build", "app"}
+PLUMBING = {"redact", "schema", "config_help", "build", "app"}
 # They put parts together: anything may be imported here, and nobody imports them.
 TOP = {"run", "resume", "demo", "commands", "__main__", "pipeline"}
 

@@ -22,7 +22,6 @@ import torch
 
 from r1 import checkpoints
 from r1.build import compose
-from r1.resume import find, rewind
 from r1.rollout.trace_file import read_traces
 from r1.run import train
 
@@ -103,8 +102,16 @@ def kill_points(stage: str) -> dict[str, Kill | HalfWritten]:
     points: dict[str, Kill | HalfWritten] = {f"step {n}": Kill(owner, "training_step", n) for n in (1, 2, 4, 5, 7)}
     points |= {f"end of step {n}": Kill(owner, "log_step", n, after=True) for n in (3, 6, 7)}
     points |= {f"micro-batch {n}": Kill(Stage, "manual_backward", n) for n in (2, micro + 2, 3 * micro, 5 * micro)}
-    points |= {"before the save": Kill(Trainer, "save_checkpoint", 2), "half a save": HalfWritten(2), "half the last": HalfWritten(4)}
-    points |= {"unchecked": Kill(checkpoints, "check", 2), "unnamed": Kill(os, "replace", 5), "named": Kill(os, "replace", 5, after=True)}
+    points |= {
+        "before the save": Kill(Trainer, "save_checkpoint", 2),
+        "half a save": HalfWritten(2),
+        "half the last": HalfWritten(4),
+    }
+    points |= {
+        "unchecked": Kill(checkpoints, "check", 2),
+        "unnamed": Kill(os, "replace", 5),
+        "named": Kill(os, "replace", 5, after=True),
+    }
     points |= {"old one stays": Kill(checkpoints, "remove", 6), "saved": Kill(checkpoints, "install", 3, after=True)}
     if stage == "grpo":
         points |= {f"between updates {n}": Kill(Stage, "optimise", 2 * n) for n in (1, 2, 3, 5)}
@@ -121,7 +128,7 @@ def in_a_fork(work: Callable[[], Any], quiet: bool = True) -> int:
     try:
         torch.set_num_threads(1)
         if quiet:
-            sys.stdout = open(os.devnull, "w")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         work()
         status = 0
     except SystemExit as stop:
@@ -145,7 +152,9 @@ def bits(value: Any) -> str:
 def result(run: Path) -> dict[str, Any]:
     """All that must be the same."""
     with (run / "metrics.csv").open(newline="") as file:
-        rows = [{k: v for k, v in row.items() if not k.startswith("time/") and "per_second" not in k} for row in csv.DictReader(file)]
+        rows = [
+            {k: v for k, v in row.items() if not k.startswith("time/") and "per_second" not in k} for row in csv.DictReader(file)
+        ]
     traces = [(row, trace) for path in sorted(run.glob("traces/*")) for trace, row in read_traces(path)]
     last = checkpoints.read(checkpoints.newest(run / "checkpoints"))
     return {
@@ -153,7 +162,10 @@ def result(run: Path) -> dict[str, Any]:
         "traces": traces,
         "weights": (run / "hf" / "model.safetensors").read_bytes(),
         "optimizer": bits([last["optimizer_states"], last["lr_schedulers"]]),
-        "state": {**last["r1"]["state"], "reference": bits([v for k, v in last["state_dict"].items() if k.startswith("reference")])},
+        "state": {
+            **last["r1"]["state"],
+            "reference": bits([v for k, v in last["state_dict"].items() if k.startswith("reference")]),
+        },
     }
 
 
@@ -161,7 +173,7 @@ def result(run: Path) -> dict[str, Any]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Configs of four stages, and what each comes to when nobody stops it (made when first asked for)."""
     folder = tmp_path_factory.mktemp("resume")
-    words = "use two of 3 5 7 to make 8".split()
+    words = ["use", "two", "of", "3", "5", "7", "to", "make", "8"]
     lessons = [{"question": " ".join(words[: 3 + i % 6]), "completion": "3 + 5 " * (1 + i % 4)} for i in range(12)]
     pairs = [{"question": " ".join(words[: 4 + i % 3]), "chosen": "3 + 5", "rejected": "3 - 5 " * (1 + i % 3)} for i in range(10)]
     for name, rows in (("lessons", lessons), ("pairs", pairs)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import warnings
@@ -97,10 +98,8 @@ class CheckpointCallback(Checkpoint):
         return path
 
     def _discard(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the folder that refused the file refuses this as well
             checkpoints.remove(checkpoints.hidden(self.folder))
-        except OSError:
-            pass  # the folder that refused the file refuses this as well
 
     def _stop_wanted(self, trainer: Trainer) -> bool:
         """Whether any rank was told to stop: all stop after the same step."""

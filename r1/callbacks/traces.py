@@ -77,7 +77,9 @@ class TraceCallback(Callback):
         except OSError as error:
             lost, self.waiting = self.waiting[:-WAITING], self.waiting[-WAITING:]
             said = f"; {len(lost)} older ones are given up" if lost else ""
-            warnings.warn(f"traces cannot be written, those of {len(self.waiting)} steps wait in memory{said}: {error}", stacklevel=1)
+            warnings.warn(
+                f"traces cannot be written, those of {len(self.waiting)} steps wait in memory{said}: {error}", stacklevel=1
+            )
 
     def _writer(self, family: str, module: LightningModule) -> TraceWriter:
         if family not in self.writers:

@@ -44,7 +44,9 @@ def replay(run: Path, step: int, from_start: bool = False) -> list[tuple[bool, s
     for name in (metrics.LOSS, metrics.GRAD_NORM, metrics.REWARD):
         if name in recorded:
             same = float(recorded[name]) == figures[name]
-            said.append((same, f"{name}: {float(recorded[name])!r} then, {figures[name]!r} now: {'the same' if same else 'DIFFERENT'}"))
+            said.append(
+                (same, f"{name}: {float(recorded[name])!r} then, {figures[name]!r} now: {'the same' if same else 'DIFFERENT'}")
+            )
     return [*said, _rollouts(run, step, now)] if now else said
 
 
@@ -83,12 +85,15 @@ def _make_again(run: Path, step: int, from_start: bool) -> tuple[dict[str, float
                 raise Enough
 
     quiet()
-    cfg: Any = finish(OmegaConf.load(run / "config.yaml"), run)
+    saved: Any = OmegaConf.load(run / "config.yaml")
+    cfg = finish(saved, run)
     before = [path for path in checkpoints.all_in(run / "checkpoints") if checkpoints.step_of(path) < step and not from_start]
     repro.seed_everything(cfg.seed)
     stage, loader = make_stage(cfg)
     stage.identity = identity(cfg)
-    trainer = build(cfg.trainer, logger=(figures := Last()), callbacks=[Stop()], enable_checkpointing=False, default_root_dir=None)
+    trainer = build(
+        cfg.trainer, logger=(figures := Last()), callbacks=[Stop()], enable_checkpointing=False, default_root_dir=None
+    )
     with suppress(Enough):
         trainer.fit(stage, train_dataloaders=loader, ckpt_path=before[-1] if before else None, weights_only=True)
     traces = [trace for group in getattr(stage, "last_groups", []) for trace in group.traces]
@@ -107,7 +112,10 @@ def _rollouts(run: Path, step: int, now: list[Trace]) -> tuple[bool, str]:
     if count == len(then) == len(now):
         return True, f"rollouts: all {count} completions are the same, with their log-probabilities and scores"
     first = next((b for a, b, ok in zip(now, then, same) if not ok), then[-1])
-    return False, f"rollouts: {count} of {len(then)} completions are the same; the first that differs is of problem {first.problem.id!r}"
+    return (
+        False,
+        f"rollouts: {count} of {len(then)} completions are the same; the first that differs is of problem {first.problem.id!r}",
+    )
 
 
 def _stored(trace: Trace) -> Trace:
