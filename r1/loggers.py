@@ -182,7 +182,7 @@ class WandbLogger(loggers.WandbLogger):
                 f"W&B is not to be had ({_first_line(error)}): this run is written to disk, `wandb sync` uploads it later",
                 flush=True,
             )
-            self._offline = True
+            self._offline, self._wandb_init["mode"] = True, "offline"  # the environment is read only once by W&B
             return super().experiment
 
     @rank_zero_only

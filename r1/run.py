@@ -43,6 +43,7 @@ def train(cfg: DictConfig) -> float | None:
     run_dir = Path(cfg.paths.run_dir)
     quiet()
     repro.seed_everything(cfg.seed)
+    _writable(run_dir)
     with _config_errors("ckpt_path"):
         checkpoint = resume.find(cfg.ckpt_path, run_dir)
         content = resume.header(checkpoint)
@@ -102,6 +103,19 @@ def _finished(run_dir: Path, checkpoint: Path | None, content: dict[str, Any], c
     figures = json.loads(file.read_text(encoding="utf-8"))
     print(f"{run_dir} is finished ({figures['steps']} steps): there is nothing to do. Another folder trains again", flush=True)
     return figures["metrics"]
+
+
+def _writable(folder: Path) -> None:
+    """Say at the start that nothing could be kept, not after the first steps."""
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"paths.run_dir: nothing can be written in {folder} ({error.strerror}); choose another paths.runs"
+        ) from error
 
 
 @contextmanager
