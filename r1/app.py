@@ -15,10 +15,12 @@ from typing import Any, ClassVar
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from r1.build import CONF, finish
+from r1.build import CONF, finish, save_config
 from r1.config_help import CONFIG_ERRORS, explain, show
+from r1.redact import scrub, secret_overrides
+from r1.schema import ConfigError
 
 _FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
@@ -93,11 +95,18 @@ class _Job:
     def __call__(self, cfg: DictConfig) -> Any:
         settings = HydraConfig.get()
         run_dir = Path(settings.runtime.output_dir).resolve()
+        if _rank() == 0 and settings.output_subdir:
+            scrub(run_dir / settings.output_subdir)
+        if secret_overrides(list(settings.overrides.task)):
+            raise ConfigError(
+                "an override holds a secret, which a process list, a shell history and W&B would show: put it in an environment "
+                "variable and write name='${oc.env:MY_VARIABLE}'"
+            )
         cfg = finish(cfg, run_dir)
         if _rank() == 0:
             if cfg.get("print_config"):
                 show(cfg)
-            OmegaConf.save(cfg, run_dir / "config.yaml")
+            save_config(cfg, run_dir)
         # The ranks that Lightning starts repeat sys.argv: they are given this job, not the whole sweep, and its folder.
         with (
             _argv([*self.argv, *settings.overrides.task]),

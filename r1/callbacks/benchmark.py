@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,12 @@ class BenchmarkCallback(Callback):
         if self.at_end:
             self.run(trainer, pl_module)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"last": self._last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._last = state_dict["last"]  # a resumed run does not evaluate its first step again
+
     def run(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate every benchmark now, once a step."""
         step = steps_done(trainer, module)
@@ -74,8 +81,8 @@ class BenchmarkCallback(Callback):
             report, traces = self._evaluate(trainer, module, benchmark, step)
             self.history[name].append((step, report))
             log_figures(trainer, {metrics.evaluation(name, figure): value for figure, value in figures(report).items()}, step)
-            if trainer.is_global_zero and self.run_dir is not None:
-                keep_report(self.run_dir, replace(report, benchmark=name), step)
+            if trainer.is_global_zero:
+                self._write(replace(report, benchmark=name), step)
             announce(trainer, module, report, traces, step)
 
     def _evaluate(
@@ -102,6 +109,13 @@ class BenchmarkCallback(Callback):
         if engine is None:
             engine = self._engine = HFEngine(module.policy)
         return engine
+
+    def _write(self, report: EvalReport, step: int) -> None:
+        if self.run_dir is not None:
+            try:
+                keep_report(self.run_dir, report, step)
+            except OSError as error:
+                warnings.warn(f"the answers of {report.benchmark} after step {step} could not be written: {error}", stacklevel=1)
 
 
 def _regrouped(benchmark: Benchmark, traces: list[Trace]) -> list[Group]:

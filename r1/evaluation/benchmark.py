@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from r1 import files
 from r1.analysis.reading import EVALUATIONS
 from r1.evaluation.intervals import Tally, estimate_cons, estimate_pass
 from r1.evaluation.rates import rates
@@ -158,10 +159,8 @@ def tally_of(row: Mapping[str, Any]) -> Tally:
 
 def keep_report(folder: str | Path, report: EvalReport, step: int) -> None:
     """Append the report, with the answers to every problem, to the folder's evaluations.jsonl: what paired comparisons read."""
-    path = Path(folder) / EVALUATIONS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, **asdict(report)}, ensure_ascii=False) + "\n")
+    row = json.dumps({"step": step, **asdict(report)}, ensure_ascii=False) + "\n"
+    files.append(Path(folder) / EVALUATIONS, row.encode())
 
 
 def figures(report: EvalReport) -> dict[str, float]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r1.build import ConfigError
-from r1.pipeline.execute import Execute, in_process, resumed
+from r1.pipeline.execute import Execute, in_process
 from r1.pipeline.plan import OUTPUTS, Step, identity
 from r1.pipeline.recipe import OWN, Recipe, evaluation, resolved
 from r1.pipeline.store import Record, Store, content_hash, point, write_atomically
@@ -175,7 +175,7 @@ class Driver:
             begun = (folder / "manifest.json").exists()
             wall, cpu = time.perf_counter(), time.process_time()
             try:
-                self.execute(step.node.run, resumed(step.node.run, resolved(step.config, folders), folder), folder)
+                self.execute(step.node.run, resolved(step.config, folders), folder)
                 outputs = {path: content_hash(folder / path) for path in self._outputs(step)}
             except Exception as error:
                 write_atomically(folder / ERROR, traceback.format_exc())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from r1.app import quoted
-from r1.build import reopen, save
+from r1.build import reopen, save_config
 
 Execute = Callable[[str, Mapping[str, Any], Path], None]  # (command, resolved config, folder)
 
@@ -24,27 +24,20 @@ FUNCTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "generate": ("r1.pipeline.generate", "generate", {}),
     "eval": ("r1.run", "evaluate_all", {"show": False}),
 }
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
 
 def in_process(command: str, config: Mapping[str, Any], folder: Path) -> None:
     """Call what `r1 <command>` calls."""
     cfg = reopen(config, folder)
-    save(cfg, folder / "config.yaml")
+    save_config(cfg, folder)
     module, name, options = FUNCTIONS[command]
     getattr(import_module(module), name)(cfg, **options)
 
 
 def in_own_process(command: str, config: Mapping[str, Any], folder: Path) -> None:
     """`r1 <command>` on the config as a file. RuntimeError where it ends with an exit code."""
-    save(reopen(config, folder), folder / "config.yaml")
+    save_config(reopen(config, folder), folder)
     arguments = ["--config-dir", str(folder), "--config-name", "config", f"hydra.run.dir={quoted(folder)}"]
     done = subprocess.run([sys.executable, "-m", "r1", command, *arguments], check=False)
     if done.returncode:
         raise RuntimeError(f"r1 {command} ended with exit code {done.returncode}; its output is above, its files are in {folder}")
-
-
-def resumed(command: str, config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The config, told to go on from the folder's last checkpoint where there is one. Data steps find their own rows again."""
-    found = folder / CHECKPOINT
-    return {**config, "ckpt_path": str(found)} if command == "train" and found.is_file() else dict(config)

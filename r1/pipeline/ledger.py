@@ -82,7 +82,7 @@ def held_against(claim: Claim, columns: Mapping[str, Mapping[str, Any]]) -> dict
     out: dict[str, Any] = {"text": claim.text, "figure": claim.figure, "stage": claim.stage, "against": claim.against, "is": claim.is_}
     if None in sides:
         return out | {"holds": None, "reads": f"{claim.figure} of {claim.stage} or {claim.against} is missing"}
-    (value, low, high), (other, other_low, other_high) = sides
+    (_, low, high), (other, other_low, other_high) = sides
     holds = {"higher": low > other_high, "lower": high < other_low, "at_least": high >= other}[claim.is_]
     percent = not claim.figure.endswith("length")
     told = [f"{name} {shown(v, percent)} ({shown(a, percent)} to {shown(b, percent)})" for name, (v, a, b) in zip((claim.stage, claim.against), sides)]

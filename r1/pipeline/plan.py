@@ -122,9 +122,13 @@ def _paths(value: Any) -> Iterator[str]:
     if isinstance(value, list | tuple):
         for item in value:
             yield from _paths(item)
-    elif isinstance(value, str) and ("/" in value or Path(value).suffix) and not value.startswith("@"):
-        if len(value) < 4096 and "\n" not in value and Path(value).exists():
-            yield value
+    elif isinstance(value, str) and _names_something(value):
+        yield value
+
+
+def _names_something(text: str) -> bool:
+    looks_like_it = ("/" in text or bool(Path(text).suffix)) and not text.startswith("@")
+    return looks_like_it and len(text) < 4096 and "\n" not in text and Path(text).exists()
 
 
 def file_digest(path: Path) -> str:

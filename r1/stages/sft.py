@@ -109,6 +109,11 @@ class SFT(Stage):
         rows = max(1, self.micro_tokens // batch.tokens.shape[1])
         return [narrow(batch, range(i, min(i + rows, len(batch)))) for i in range(0, len(batch), rows)]
 
+    def rehearsal(self, loader: ExampleLoader) -> list[Batch]:
+        """The largest micro-batch this run can meet: as many of the longest example as a step holds."""
+        longest = max(loader.examples, key=lambda example: example.length)
+        return self.collate([longest] * max(1, self.tokens_per_step // longest.length))[:1]
+
     def loss(self, batch: Batch) -> tuple[Tensor, Stats]:
         batch = batch.to(self.device)
         return linear_cross_entropy(self.policy.hidden(batch), self.policy.head, batch.targets, batch.weight)

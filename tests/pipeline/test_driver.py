@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -187,7 +188,7 @@ def test_status_shows_every_node_and_what_it_waits_for(lab):
     from rich.console import Console
 
     lab.run(None, "base", None)
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(status_table(lab.driver()))
     told = console.export_text()
     assert "waits for zero" in told
