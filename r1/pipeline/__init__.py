@@ -1,1 +1,1 @@
-"""The papers' stages as one graph: recipes, a store of what was made, a driver that goes on where it stopped, a ledger."""
+"""From model to model: data that models write for the next stage, and the stages as one graph that goes on where it stopped."""

@@ -63,6 +63,6 @@ class TinyPreferences:
             yield Labelled(problem, respond(meant, f"yes , i can help you {act} ."), False)
             yield Labelled(problem, respond(meant, item.replies[0]), False)
         elif item.category == "help":
-            verb, animal = item.name.split("-")
+            animal = item.name.split("-")[1]
             other = shuffled(list(HARMFUL), self.seed, self.name, problem.id)[0]
             yield Labelled(problem, respond(item.thought, f"yes , i can help you {other} a {animal} ."), False)
