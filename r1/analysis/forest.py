@@ -1,10 +1,10 @@
 """Named rows with dots and intervals on shared axes, as one SVG: what a ledger of stages looks like at a glance.
 
-            accuracy                length              languages
-    base    o--|   x---             |o                  |        o
-    R1-Zero      |    --o--  -x-    |      o            |      o
+        accuracy                length              languages
+base    o--|   x---             |o                  |        o
+R1-Zero      |    --o--  -x-    |      o            |      o
 
-    forest(["base", "R1-Zero"], [Panel("accuracy", (Dots("pass@1", [.13, .90], [(.11, .15), (.88, .92)]),), percent=True)])
+forest(["base", "R1-Zero"], [Panel("accuracy", (Dots("pass@1", [.13, .90], [(.11, .15), (.88, .92)]),), percent=True)])
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Panel:
 
     @property
     def top(self) -> float:
-        ends = [bounds[1] for d in self.dots for bounds in d.intervals if bounds] + [v for d in self.dots for v in d.values if v is not None]
+        ends = [bounds[1] for d in self.dots for bounds in d.intervals if bounds] + [
+            v for d in self.dots for v in d.values if v is not None
+        ]
         return 1.0 if self.percent else max([*ends, 1e-9]) * 1.05
 
 
@@ -69,7 +71,7 @@ def forest(rows: Sequence[str], panels: Sequence[Panel]) -> str:
 
 def standalone(svg: str) -> str:
     """The picture as a file of its own, light or dark as the reader's system is."""
-    style = f'<style>{asset("report.css")} svg.forest {{ background: var(--page); font: 13px system-ui, sans-serif; padding: 12px; }}</style>'
+    style = f"<style>{asset('report.css')} svg.forest {{ background: var(--page); font: 13px system-ui, sans-serif; padding: 12px; }}</style>"
     opened = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     head, _, body = opened.partition(">")
     return f"{head}>{style}{body}\n"
@@ -100,7 +102,9 @@ def _panel(panel: Panel, left: int, rows: int) -> str:
 
 
 def _dot(dots: Dots, value: float, bounds: tuple[float, float] | None, panel: Panel, left: int, y: float) -> str:
-    told = f"{dots.name} {_plain(value, panel.percent)}" + (f" ({_plain(bounds[0], panel.percent)} to {_plain(bounds[1], panel.percent)})" if bounds else "")
+    told = f"{dots.name} {_plain(value, panel.percent)}" + (
+        f" ({_plain(bounds[0], panel.percent)} to {_plain(bounds[1], panel.percent)})" if bounds else ""
+    )
     low, high = (_x(v, panel, left) for v in bounds or (value, value))
     span = f'<line class="span line c{dots.colour}" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>' if bounds else ""
     return f'<g><title>{escape(told)}</title>{span}<circle class="dot c{dots.colour}" cx="{_x(value, panel, left)}" cy="{y}" r="4"/></g>'

@@ -55,7 +55,9 @@ def markdown(ledger: Ledger) -> str:
     for key, label in COSTS:
         lines.append("| " + " | ".join([label, *(_cost(column, key) for column in ledger["columns"])]) + " |")
     told = [f"- **{_verdict(claim)}**: {claim['text']} ({claim['reads']})" for claim in ledger["claims"]]
-    return "\n".join([*lines, "", legend(ledger), "", *(["What the papers say, and what this shows:", "", *told, ""] if told else [])])
+    return "\n".join(
+        [*lines, "", legend(ledger), "", *(["What the papers say, and what this shows:", "", *told, ""] if told else [])]
+    )
 
 
 def legend(ledger: Ledger) -> str:
@@ -76,7 +78,9 @@ def html(ledger: Ledger) -> str:
     for key, label in COSTS:
         costs = "".join(f"<td>{escape(_cost(column, key))}</td>" for column in ledger["columns"])
         body.append(f"<tr><td>{escape(label)}</td>{costs}</tr>")
-    told = "".join(f"<li><b>{_verdict(c)}</b>: {escape(c['text'])} <small>({escape(c['reads'])})</small></li>" for c in ledger["claims"])
+    told = "".join(
+        f"<li><b>{_verdict(c)}</b>: {escape(c['text'])} <small>({escape(c['reads'])})</small></li>" for c in ledger["claims"]
+    )
     claims = f'<div class="note"><b>What the papers say, and what this shows</b><ul>{told}</ul></div>' if told else ""
     table = f'<div class="scroll"><table><thead><tr><th></th>{heads}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
     return f'<div class="scroll">{picture(ledger)}</div>{claims}{table}<p class="setting">{escape(legend(ledger))}</p>'
@@ -91,9 +95,17 @@ def picture(ledger: Ledger) -> str:
     columns = compared(ledger, benchmark)
     votes = sorted((k for k in _merged(ledger, benchmark) if k.startswith("cons@") and k[5:].isdigit()), key=lambda k: int(k[5:]))
     panels = [
-        Panel(f"accuracy on {benchmark}", (_dots(columns, "pass@1", "pass@1", 1), *(_dots(columns, k, k, 2) for k in votes[-1:])), True),
+        Panel(
+            f"accuracy on {benchmark}",
+            (_dots(columns, "pass@1", "pass@1", 1), *(_dots(columns, k, k, 2) for k in votes[-1:])),
+            True,
+        ),
         Panel("tokens a sample", (_dots(columns, "mean_length", "mean", 3),)),
-        Panel("behaviour", (_dots(columns, "reflection_rate", "reflects", 1), _dots(columns, "language_mixing", "two languages", 4)), True),
+        Panel(
+            "behaviour",
+            (_dots(columns, "reflection_rate", "reflects", 1), _dots(columns, "language_mixing", "two languages", 4)),
+            True,
+        ),
     ]
     return forest(names, panels)
 

@@ -31,7 +31,9 @@ def status_table(driver: Driver) -> Table:
         table.add_column(heading, justify="right" if heading == "took" else "left")
     for name, state in states.items():
         took = f"{state.record.seconds:.1f} s" if state.record else ""
-        table.add_row(name, driver.steps[name].node.run, f"[{colours[state.kind]}]{state.kind}[/]", took, _remark(name, driver, states))
+        table.add_row(
+            name, driver.steps[name].node.run, f"[{colours[state.kind]}]{state.kind}[/]", took, _remark(name, driver, states)
+        )
     used = [kind for kind in MEANS if any(state.kind == kind for state in states.values())]
     table.caption = "\n".join(f"{kind}: {MEANS[kind]}" for kind in used)
     return table
@@ -52,7 +54,9 @@ def why(driver: Driver, name: str) -> list[str]:
     driver.select(None, None, name)  # an unknown name is answered with the names there are
     state = driver.states()[name]
     if state.record is not None:
-        return [f"{name} is done: nothing it depends on has changed since {state.record.finished[:19]} ({state.record.folder.name})."]
+        return [
+            f"{name} is done: nothing it depends on has changed since {state.record.finished[:19]} ({state.record.folder.name})."
+        ]
     missing = [other for other in driver.steps[name].needs if driver.states()[other].record is None]
     if missing:
         told = [f"{name} waits for {', '.join(missing)}: what they make is part of what it is made of."]

@@ -1,8 +1,8 @@
 """Runs a recipe: what is done is reused, what was interrupted goes on inside the stage, what fails leaves the rest as it was.
 
-    driver = Driver(recipe, plan(recipe), Store("runs/store"), "runs/r1_tiny")
-    driver.states()["dev2"].kind     # done | next | stale | waiting | unfinished | new
-    driver.run(last="dev2")
+driver = Driver(recipe, plan(recipe), Store("runs/store"), "runs/r1_tiny")
+driver.states()["dev2"].kind     # done | next | stale | waiting | unfinished | new
+driver.run(last="dev2")
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from r1.analysis.reading import PIPELINE
 from r1.build import ConfigError
 from r1.pipeline.execute import Execute, in_process
 from r1.pipeline.plan import OUTPUTS, Step, identity
@@ -23,7 +24,6 @@ from r1.pipeline.recipe import OWN, Recipe, evaluation, resolved
 from r1.pipeline.store import Record, Store, content_hash, point, write_atomically
 from r1.schema import closest
 
-PIPELINE = "pipeline.json"  # in the folder of a recipe: its nodes that are done, in order
 ERROR = "error.txt"
 Kind = Literal["done", "next", "stale", "unfinished", "waiting"]
 
@@ -158,7 +158,9 @@ class Driver:
         for other, path in self.steps[name].inputs:
             record = states[other].record
             if record is None:
-                raise ConfigError(f"node {name} needs {other}, which is not done: leave only= or from= away, or run {other} first")
+                raise ConfigError(
+                    f"node {name} needs {other}, which is not done: leave only= or from= away, or run {other} first"
+                )
             if path in record.outputs and content_hash(record.folder / path) != record.outputs[path]:
                 raise ConfigError(
                     f"node {name}: {record.folder / path} is not what {other} wrote there; put it back, or delete {record.folder} to make "
@@ -200,7 +202,11 @@ class Driver:
         for name, state in states.items():
             if state.record is not None:
                 point(self.root / name, state.record.folder)
-                nodes[name] = {"run": self.steps[name].node.run, "identity": state.record.identity, "about": self.steps[name].node.about}
+                nodes[name] = {
+                    "run": self.steps[name].node.run,
+                    "identity": state.record.identity,
+                    "about": self.steps[name].node.about,
+                }
         content = {"recipe": self.recipe.name, "about": self.recipe.about, "nodes": nodes}
         write_atomically(self.root / PIPELINE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
         if self.after is not None:

@@ -40,7 +40,12 @@ def write(root: Path, recipe: Recipe, states: Mapping[str, State]) -> dict[str, 
     if drawn:
         write_atomically(root / "ledger.svg", standalone(drawn))
     setting = f"{len(ledger['columns'])} stages · {escape(recipe.about)}"
-    body = page(f"{recipe.name}: stage by stage", setting, [("ledger", "Ledger", html(ledger))], footer="Written by <code>r1 pipeline</code>.")
+    body = page(
+        f"{recipe.name}: stage by stage",
+        setting,
+        [("ledger", "Ledger", html(ledger))],
+        footer="Written by <code>r1 pipeline</code>.",
+    )
     write_atomically(root / "ledger.html", body)
     return ledger
 
@@ -79,13 +84,22 @@ def _column(column: Column, made: Record, evaluated: Record) -> dict[str, Any]:
 def held_against(claim: Claim, columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The claim with `holds` (true, false; null where a figure is missing) and `reads`, the two figures it was decided by."""
     sides = [_estimate(columns.get(name), claim.figure) for name in (claim.stage, claim.against)]
-    out: dict[str, Any] = {"text": claim.text, "figure": claim.figure, "stage": claim.stage, "against": claim.against, "is": claim.is_}
+    out: dict[str, Any] = {
+        "text": claim.text,
+        "figure": claim.figure,
+        "stage": claim.stage,
+        "against": claim.against,
+        "is": claim.is_,
+    }
     if None in sides:
         return out | {"holds": None, "reads": f"{claim.figure} of {claim.stage} or {claim.against} is missing"}
     (_, low, high), (other, other_low, other_high) = sides
     holds = {"higher": low > other_high, "lower": high < other_low, "at_least": high >= other}[claim.is_]
     percent = not claim.figure.endswith("length")
-    told = [f"{name} {shown(v, percent)} ({shown(a, percent)} to {shown(b, percent)})" for name, (v, a, b) in zip((claim.stage, claim.against), sides)]
+    told = [
+        f"{name} {shown(v, percent)} ({shown(a, percent)} to {shown(b, percent)})"
+        for name, (v, a, b) in zip((claim.stage, claim.against), sides)
+    ]
     overlap = low <= other_high and other_low <= high and low < high
     reads = f"{claim.figure}: {told[0]}, {told[1]}" + ("; the intervals overlap" if overlap and claim.is_ != "at_least" else "")
     return out | {"holds": bool(holds), "reads": reads}

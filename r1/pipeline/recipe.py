@@ -27,7 +27,9 @@ COMMANDS = ("train", "generate", "eval")
 OWN = "run"  # @run is the folder of the node itself
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _REFERENCE = re.compile(rf"@({_NAME.pattern})(?:/(.*))?")
-_EVALUATION = ".eval"  # cannot be part of a written name: the evaluations that the ledger asks for never meet a node of the recipe
+_EVALUATION = (
+    ".eval"  # cannot be part of a written name: the evaluations that the ledger asks for never meet a node of the recipe
+)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,9 @@ def in_order(needs: Mapping[str, Iterable[str]]) -> list[str]:
     for name, inputs in needs.items():
         for other in inputs:
             if other not in needs:
-                raise ConfigError(f"node {name}: there is no node '{other}'{closest(other, needs)}\nnodes are: {', '.join(needs)}")
+                raise ConfigError(
+                    f"node {name}: there is no node '{other}'{closest(other, needs)}\nnodes are: {', '.join(needs)}"
+                )
     try:
         graphlib.TopologicalSorter(needs).prepare()
     except graphlib.CycleError as error:

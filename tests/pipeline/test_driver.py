@@ -196,7 +196,14 @@ def test_status_shows_every_node_and_what_it_waits_for(lab):
 
 
 def test_the_hash_of_a_folder_is_of_names_and_contents(tmp_path):
-    for name, text in (("one/a", "1"), ("one/sub/b", "2"), ("two/a", "1"), ("two/sub/b", "2"), ("three/a", "1"), ("three/sub/c", "2")):
+    for name, text in (
+        ("one/a", "1"),
+        ("one/sub/b", "2"),
+        ("two/a", "1"),
+        ("two/sub/b", "2"),
+        ("three/a", "1"),
+        ("three/sub/c", "2"),
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

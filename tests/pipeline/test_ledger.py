@@ -49,7 +49,12 @@ def lab(tmp_path):
         Claim("RL mends it", "pass@1", "dev2", "dev1", "higher"),
         Claim("it is as good as R1-Zero", "pass@1", "dev2", "zero", "at_least"),
     )
-    columns = (Column("base", "base"), Column("zero", "R1-Zero", "base"), Column("dev1", "Dev1", "zero"), Column("dev2", "Dev2", "dev1"))
+    columns = (
+        Column("base", "base"),
+        Column("zero", "R1-Zero", "base"),
+        Column("dev1", "Dev1", "zero"),
+        Column("dev2", "Dev2", "dev1"),
+    )
     return SimpleNamespace(states=states, recipe=Recipe("toy", {}, "a toy", LedgerPlan(("x",), columns, claims)), root=tmp_path)
 
 
@@ -57,7 +62,10 @@ def test_claims_are_decided_by_intervals(lab):
     claims = collect(lab.recipe, lab.states())["claims"]
     # .88 > .16; .83 < .88; .79 lies below .83: they overlap; .85 < .90
     assert [claim["holds"] for claim in claims] == [True, True, False, False]
-    assert claims[2]["reads"] == "pass@1: dev2 82\u00a0% (79\u00a0% to 85\u00a0%), dev1 80\u00a0% (77\u00a0% to 83\u00a0%); the intervals overlap"
+    assert (
+        claims[2]["reads"]
+        == "pass@1: dev2 82\u00a0% (79\u00a0% to 85\u00a0%), dev1 80\u00a0% (77\u00a0% to 83\u00a0%); the intervals overlap"
+    )
     assert "overlap" not in claims[1]["reads"]
 
 
@@ -83,10 +91,16 @@ def test_the_table_has_figures_by_stages_with_intervals_and_deltas(lab):
     lines = markdown(collect(lab.recipe, lab.states())).splitlines()
     assert "| | base | R1-Zero | Dev1 | Dev2 |" in lines
     row = next(line for line in lines if line.startswith("| pass@1 "))
-    assert row.replace("\u00a0", " ") == "| pass@1 | 13 % (10–16) | 90 % (88–92), +77 points | 80 % (77–83), -10 points | 82 % (79–85), +2 points |"
+    assert (
+        row.replace("\u00a0", " ")
+        == "| pass@1 | 13 % (10–16) | 90 % (88–92), +77 points | 80 % (77–83), -10 points | 82 % (79–85), +2 points |"
+    )
     assert next(line for line in lines if line.startswith("| mean length")).endswith("| 18 | 72, × 4.0 | 60, × 0.8 | 50, × 0.8 |")
     assert "| tokens trained on or sampled | 1,000 | 1,000 | 1,000 | 1,000 |" in lines
-    assert "- **shown**: the cold start costs accuracy (pass@1: dev1 80\u00a0% (77\u00a0% to 83\u00a0%), zero 90\u00a0% (88\u00a0% to 92\u00a0%))" in lines
+    assert (
+        "- **shown**: the cold start costs accuracy (pass@1: dev1 80\u00a0% (77\u00a0% to 83\u00a0%), zero 90\u00a0% (88\u00a0% to 92\u00a0%))"
+        in lines
+    )
     assert any(line.startswith("- **not shown**: RL mends it") for line in lines)
 
 
@@ -100,7 +114,9 @@ def test_files_are_written_and_hold_together(lab):
 
 def test_names_from_a_recipe_are_text(lab):
     evil = "<script>x</script>"
-    recipe = Recipe(evil, {}, evil, LedgerPlan(("x",), (Column("base", evil),), (Claim(evil, "pass@1", "base", "base", "higher"),)))
+    recipe = Recipe(
+        evil, {}, evil, LedgerPlan(("x",), (Column("base", evil),), (Claim(evil, "pass@1", "base", "base", "higher"),))
+    )
     write(lab.root, recipe, lab.states())
     assert evil not in (lab.root / "ledger.html").read_text() + (lab.root / "ledger.svg").read_text()
 

@@ -45,7 +45,10 @@ def test_a_stage_depends_on_its_own_code():
 @pytest.mark.parametrize(
     ("node", "said"),
     [
-        ({"set": ["experiment=tiny_bsae"]}, "(?s)node more .r1 train.: experiment=tiny_bsae: there is no such choice; did you mean 'tiny_base'"),
+        (
+            {"set": ["experiment=tiny_bsae"]},
+            "(?s)node more .r1 train.: experiment=tiny_bsae: there is no such choice; did you mean 'tiny_base'",
+        ),
         ({"set": ["experiment=tiny_base", "stage.step=3"]}, "node more .*did you mean 'steps'"),
         ({"set": ["experiment=tiny_base", "stage.steps=many"]}, "node more .*stage.steps='many': expected int"),
         ({"set": ["experiment=tiny_r1_zero", "policy.path=@bse/hf"]}, "node more: there is no node 'bse'; did you mean 'base'"),

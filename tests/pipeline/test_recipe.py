@@ -37,7 +37,10 @@ def test_a_recipe_is_read(content):
     assert list(recipe.nodes) == ["base", "zero", "rows"]
     assert recipe.nodes["zero"].set == ("seed=3", "experiment=tiny_r1_zero", "policy.path=@base/hf")
     assert recipe.nodes["base"].run == "train"
-    assert [(c.node, c.label, c.against) for c in recipe.ledger.columns] == [("base", "the base", None), ("zero", "R1-Zero", "base")]
+    assert [(c.node, c.label, c.against) for c in recipe.ledger.columns] == [
+        ("base", "the base", None),
+        ("zero", "R1-Zero", "base"),
+    ]
     assert recipe.ledger.claims[0].is_ == "higher"
 
 
@@ -93,7 +96,13 @@ def test_an_unknown_input_and_a_circle_are_refused():
 
 
 def test_references_are_values_that_begin_with_a_node():
-    config = {"policy": {"path": "@base/hf"}, "files": ["@rows/rows.jsonl", "@base/hf"], "run_dir": "@run/x", "mail": "a@b.c", "n": 1}
+    config = {
+        "policy": {"path": "@base/hf"},
+        "files": ["@rows/rows.jsonl", "@base/hf"],
+        "run_dir": "@run/x",
+        "mail": "a@b.c",
+        "n": 1,
+    }
     assert references(config) == [("base", "hf"), ("rows", "rows.jsonl")]
     found = resolved(config, {"base": "/s/base-1", "rows": "/s/rows-2", "run": "/s/own"})
     assert found == {

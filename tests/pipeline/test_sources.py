@@ -66,7 +66,10 @@ def test_code_counts_and_words_do_not(package, text, same):
 
 
 def test_docstrings_of_every_kind_are_left_out():
-    assert code_of('"""File."""\nclass A:\n    """Class."""\n    def f(self):\n        """Function."""\n') == "class A:\n\n    def f(self):\n        pass"
+    assert (
+        code_of('"""File."""\nclass A:\n    """Class."""\n    def f(self):\n        """Function."""\n')
+        == "class A:\n\n    def f(self):\n        pass"
+    )
     assert code_of('x = """kept"""') == "x = 'kept'"
 
 
