@@ -83,7 +83,7 @@ class Recipe:
 
 def read_recipe(content: Mapping[str, Any]) -> Recipe:
     """A recipe from its YAML content, names checked. ConfigError says what is wrong, where, and what there is to choose from."""
-    _only(content, ("name", "about", "common", "nodes", "ledger"), "recipe")
+    _only(content, ("name", "about", "vars", "common", "nodes", "ledger"), "recipe")
     if not isinstance(content.get("nodes"), Mapping) or not content["nodes"]:
         raise ConfigError("recipe.nodes: expected a mapping from names to nodes such as `base: {run: train, set: [...]}`")
     common = _strings(content.get("common") or (), "recipe.common")

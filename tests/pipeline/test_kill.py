@@ -29,7 +29,7 @@ RECIPE = {
                          "stage.group_size=2", "stage.sampling.max_new_tokens=12"]},
         "rows": {"run": "generate", "set": ["data=sample", "data.k=2", "data.limit=12", "rows=8", "policy.path=@zero/hf", "policy.dtype=float32",
                                             "data.sampler.sampling.max_new_tokens=12"]},
-        "dev": {"set": ["experiment=tiny_cold_start", *SMALL, "policy.path=@base/hf", "task.path=@rows/rows.jsonl", "stage.epochs=null",
+        "dev": {"set": ["experiment=tiny_cold_start", *SMALL, "policy.path=@base/hf", "task.path=@rows/rows.jsonl", "task.on_bad=skip", "stage.epochs=null",
                         "stage.steps=4", "stage.tokens_per_step=256"]},
     },
     "ledger": {

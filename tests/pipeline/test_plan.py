@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from r1.build import ConfigError
+from r1.build import ConfigError, compose, plain
 from r1.pipeline.plan import identity, plan
 from r1.pipeline.recipe import read_recipe
 
@@ -74,3 +74,25 @@ def test_experiments_may_lie_elsewhere(tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [tiny_base, _self_]\nstage: {steps: 7}\n")
     assert steps([str(tmp_path)], more={"set": ["experiment=mine"]})["more"].config["stage"]["steps"] == 7
+
+
+VARS = ("base", "student", "problems", "prompts", "general", "helpful", "safe", "rewriter", "rewriter_model")
+
+
+@pytest.mark.parametrize(("name", "vars"), [("r1_tiny", ()), ("r1", VARS)])
+def test_the_recipes_are_whole(name, vars):
+    """Every node composes, and the order is the paper's."""
+    cfg = compose("pipeline", [f"recipe={name}", *(f"recipe.vars.{key}=some/{key}" for key in vars)], run_dir="runs/x")
+    found = plan(read_recipe(plain(cfg.recipe)))
+    order = ["r1_zero", "cold_start", "dev1", "dev2", "rejection", "dev3", "helpful", "harmless", "r1", "student"]
+    assert [step for step in found if step in order] == order
+    assert dict(found["dev3"].inputs)["rejection"] == "rows.jsonl"
+    assert {"helpful", "harmless", "dev3"} <= set(found["r1"].needs)
+    assert ("dev1", "hf") in found["dev2"].inputs
+    assert found["r1"].config["stage"]["sampling"]["temperature"] == 0.7
+    assert found["dev2"].config["reward"]["weights"]["language"] > 0
+
+
+def test_what_the_real_recipe_needs_is_asked_for():
+    with pytest.raises(ConfigError, match="Missing mandatory value: recipe.vars.base"):
+        compose("pipeline", ["recipe=r1"], run_dir="runs/x")
