@@ -40,6 +40,10 @@ NUM_TOKENS = "train/num_tokens"
 TOKENS_PER_SECOND = "train/tokens_per_second"
 WEIGHT_VERSION = "train/weight_version"
 
+DIVERGENCE = "train/divergence"  # distillation: between teacher and student, a token
+TEACHER_ENTROPY = "train/teacher_entropy"
+AGREEMENT = "train/agreement"  # share of tokens whose likeliest continuation is the same for teacher and student
+
 STEP_TIME = "time/step"
 
 PAIR_ACCURACY = "train/accuracy"  # reward model: share of pairs ranked right, of labelled responses on the right side
@@ -61,6 +65,9 @@ _OF_STATS = {
     "rho_mean": RHO_MEAN,
     "truncated": TRUNCATED_RATIO,
     "nonfinite": NON_FINITE,
+    "divergence": DIVERGENCE,
+    "teacher_entropy": TEACHER_ENTROPY,
+    "agreement": AGREEMENT,
 }
 
 

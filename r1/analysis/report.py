@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from r1.analysis import figures
+from r1.analysis import figures, ledger_view
 from r1.analysis.browser import MAX_TRACES, browser
 from r1.analysis.page import Section
 from r1.analysis.page import page as shell
@@ -27,7 +27,7 @@ def report(run_folder: str | Path, out: str | Path | None = None, max_traces: in
 
 
 def page(run: Run, found: Digest, max_traces: int = MAX_TRACES) -> str:
-    makers = (_accuracy, _behaviour, _update, _pretraining, _stories, partial(_browser, max_traces=max_traces), _record)
+    makers = (_ledger, _accuracy, _behaviour, _update, _pretraining, _stories, partial(_browser, max_traces=max_traces), _record)
     sections = [section for make in makers if (section := make(run, found))]
     footer = f"Written by <code>r1 report</code> from {found.count:,} traces and {len(run.curves)} metrics. Nothing on this page is loaded from elsewhere."
     return shell(run.name, _setting(run), sections, _opening(run), footer)
@@ -48,6 +48,16 @@ def _opening(run: Run) -> str:
     setting = after.get("setting") or before.get("setting") or {}
     stated = f'<p class="setting">Evaluation: {_pairs(setting)}</p>' if setting else ""
     return f"<section>{html_stats(rows)}{html_table(rows)}{stated}{caveats}</section>"
+
+
+def _ledger(run: Run, found: Digest) -> Section | None:
+    """Of a pipeline: every stage side by side."""
+    path = run.folder / "ledger.json"
+    if not path.is_file():
+        return None
+    lead = "Every stage of the recipe on the same test problems. Below this table the page is about the first reinforced stage."
+    body = ledger_view.html(json.loads(path.read_text(encoding="utf-8")))
+    return "ledger", "Stage by stage", f'<p class="lead">{lead}</p>{body}'
 
 
 def _accuracy(run: Run, found: Digest) -> Section | None:

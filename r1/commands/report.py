@@ -1,4 +1,4 @@
-"""Write report.html for a run, or the table of a sweep: curves, before and after, the same problem's traces early and late."""
+"""Write report.html for a run, or the table of a sweep; or compare two runs: curves, before and after, traces, what differs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,25 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="r1 report", description=__doc__)
-    parser.add_argument("run", help="a run folder, as r1 train writes it: runs/<name>/<time>; or the folder of a sweep")
-    parser.add_argument("--out", metavar="FILE", help="where the page goes (default: report.html in the run folder)")
+    parser.add_argument(
+        "run", nargs="?", help="a run folder, as r1 train writes it: runs/<name>/<time>; or the folder of a sweep"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="where the page goes (default: report.html in the run folder), or a comparison's Markdown"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="instead: B against A on the problems both answered, paired; each a folder of r1 train or r1 eval, FOLDER@STEP for a "
+        "checkpoint's evaluation (runs/x@0 against runs/x is before and after)",
+    )
+    parser.add_argument("--benchmark", help="with --compare: this benchmark alone")
     parser.add_argument(
         "--traces", type=int, default=4000, metavar="N", help="traces the page's browser holds (default: %(default)s)"
     )
@@ -36,7 +49,15 @@ def main(argv: list[str]) -> int:
         parser.error("--weights belongs to --reward-lab")
     if args.reward_lab and (args.out or args.baseline):
         parser.error("--reward-lab reads one run and writes reward_lab.md and .json there: leave --out and --baseline")
+    if bool(args.compare) == bool(args.run):
+        parser.error("give one run (or sweep) to report on, or two with --compare")
+    if args.benchmark and not args.compare:
+        parser.error("--benchmark belongs to --compare")
+    if args.compare and (args.baseline or args.reward_lab):
+        parser.error("--compare takes two runs, and of the other options --out and --benchmark")
     try:
+        if args.compare:
+            return _compare(*args.compare, args.benchmark, args.out)
         return _reward_lab(args.run, args.weights) if args.reward_lab else _report(args)
     except ValueError as error:
         print(f"r1 report: {error}", file=sys.stderr)
@@ -79,6 +100,21 @@ def _page(run: str, out: str | None, traces: int) -> int:
     if before:
         show(before_after_table({"before": before, "after": after}))
     print(path)
+    return 0
+
+
+def _compare(first: str, second: str, benchmark: str | None, out: str | None) -> int:
+    from rich import print as show
+
+    from r1.analysis.comparison import METHOD, compare_runs, comparison_table, markdown, setting_notes
+
+    rows, notes = compare_runs(first, second, benchmark), setting_notes(first, second, benchmark)
+    for table in comparison_table(rows, first, second):
+        show(table)
+    print("\n".join([*notes, METHOD]))
+    if out:
+        Path(out).write_text(markdown(rows, first, second, notes), encoding="utf-8")
+        print(out)
     return 0
 
 

@@ -183,8 +183,8 @@ class Comparison:
     n_problems: int
 
 
-def compare(first: Sequence[Tally], second: Sequence[Tally], seed: int = 0) -> Comparison:
-    """Paired comparison of pass@1 on the same problems, in the same order.
+def compare(first: Sequence[Tally], second: Sequence[Tally], seed: int = 0, k: int = 1, vote: bool = False) -> Comparison:
+    """Paired comparison of pass@k, or of cons@k where `vote`, on the same problems, in the same order.
 
     Intervals: difference +- z x its standard error, within problems (`samples`), and +- t x the standard error of the
     per-problem differences (`problems`). p: how often flipping the sign of each problem's difference gives one as large,
@@ -192,11 +192,18 @@ def compare(first: Sequence[Tally], second: Sequence[Tally], seed: int = 0) -> C
     """
     if len(first) != len(second) or not first:
         raise ValueError(f"a paired comparison needs the same problems on both sides, got {len(first)} and {len(second)}")
-    deltas = np.array([b.pass_at(1) - a.pass_at(1) for a, b in zip(first, second)])
-    count, mean = len(deltas), float(deltas.mean())
-    within = sqrt(sum(_pass_variance(t, 1) for t in (*first, *second))) / count
-    half = t_quantile(count - 1) * float(deltas.std(ddof=1)) / sqrt(count) if count > 1 else float("inf")
-    return Comparison(mean, _clip(mean, Z * within), _clip(mean, half), permutation_p(deltas, seed), count)
+    value, variance = (Tally.cons_at, _cons_variance) if vote else (Tally.pass_at, _pass_variance)
+    mean, (low, high), p = paired([value(b, k) - value(a, k) for a, b in zip(first, second)], seed)
+    within = sqrt(sum(variance(t, k) for t in (*first, *second))) / len(first)
+    return Comparison(mean, _clip(mean, Z * within), (max(-1.0, low), min(1.0, high)), p, len(first))
+
+
+def paired(deltas: Sequence[float], seed: int = 0) -> tuple[float, tuple[float, float], float]:
+    """(mean, its 95 % interval over problems by Student's t, p by flipping signs) of one difference a problem, in its own unit."""
+    values = np.asarray(deltas, float)
+    mean = float(values.mean())
+    half = t_quantile(len(values) - 1) * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else float("inf")
+    return mean, (mean - half, mean + half), permutation_p(values, seed)
 
 
 def _clip(mean: float, half: float) -> tuple[float, float]:

@@ -7,6 +7,7 @@ estimator (all in `objective`), the advantage's normalisation, the aggregation o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -94,6 +95,7 @@ class GRPO(Stage):
         self.every_row_counts = objective.kl != "none" or objective.entropy_coef > 0
         self.updates = 0  # optimiser updates done: the version of the weights
         self.num_tokens = 0
+        self.unjudged_in_a_row = 0
         self.last_groups: list[Group] = []
 
     @property
@@ -109,6 +111,7 @@ class GRPO(Stage):
         groups = self.sample(problems[: self.prompts_per_step])  # Problem -> Trace
         groups = self.score(groups)  # -> Score
         groups = self.advantage(groups)  # -> advantage
+        self.count_outage(groups)
         groups = self.refill(groups, problems[self.prompts_per_step :])
         batches = self.collate(groups)  # -> Batch
         stats, figures = self.update(batches)  # -> weights
@@ -142,6 +145,20 @@ class GRPO(Stage):
             with self.clock("reference"):
                 groups = self._with_kl(groups)
         return groups
+
+    def count_outage(self, groups: list[Group]) -> None:
+        """A step in which nothing could be judged changes no weight; `stop_after` of them in a row end the run."""
+        traces = [trace for group in groups for trace in group.traces]
+        total, judged = self.over_ranks(len(traces), sum(trace.score.total is not None for trace in traces))
+        self.unjudged_in_a_row = self.unjudged_in_a_row + 1 if total and not judged else 0
+        if self.unjudged_in_a_row >= self.stop_after:
+            silent = sorted(
+                {name for t in traces for name, value in t.score.parts.items() if value is not None and math.isnan(value)}
+            )
+            raise RuntimeError(
+                f"no completion could be judged in {self.unjudged_in_a_row} steps in a row: reward part {', '.join(silent)} gave no "
+                f"verdict (NaN) every time. The weights are as the last judged step left them; see to the part and resume."
+            )
 
     def _with_kl(self, groups: list[Group]) -> list[Group]:
         """Scores with a part "kl": the summed k1 estimate, sum_t log pi(o_t) - log pi_ref(o_t), at weight -kl_in_reward."""
@@ -217,6 +234,14 @@ class GRPO(Stage):
             objective=self.objective, sampler_logp=batch.sampler_logp,
         )  # fmt: skip
 
+    def rehearsal(self, loader: StepLoader[Problem]) -> Minibatch:
+        """The largest micro-batch this run can meet: the longest prompt with completions of full length, reference included."""
+        longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
+        T = self.sampling.max_new_tokens
+        rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
+        trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
+        return [self._with_logps(batch) for batch in self._micro_batches([trace] * rows, Normaliser(rows, rows * T))[:1]]
+
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
         self.last_groups = groups
         rollout_seconds = self.seconds.get("rollout", 0.0)
@@ -230,7 +255,11 @@ class GRPO(Stage):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["r1"] |= {"updates": self.updates, "num_tokens": self.num_tokens}
+        checkpoint["r1"]["state"] |= {
+            "updates": self.updates,
+            "num_tokens": self.num_tokens,
+            "unjudged_in_a_row": self.unjudged_in_a_row,
+        }
 
 
 def _add_part(trace: Trace, name: str, value: float, weight: float) -> Trace:
