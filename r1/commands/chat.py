@@ -43,7 +43,11 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--system", metavar="TEXT", help="system message")
     parser.add_argument("--temperature", type=float, help="(default: the model's)")
     parser.add_argument("--max-tokens", type=int, help="limit of an answer, its thought included (default: the model's)")
-    parser.add_argument("--keep-thoughts", action="store_true", help="send earlier thoughts back; the model's chat template may still leave them out")
+    parser.add_argument(
+        "--keep-thoughts",
+        action="store_true",
+        help="send earlier thoughts back; the model's chat template may still leave them out",
+    )
     options = parser.parse_args(argv)
     if options.model and not _is_url(options.target):
         parser.error("--model belongs to a URL: a folder holds one model")

@@ -38,14 +38,20 @@ def _options(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("source", type=Path, help="run folder, checkpoint (.ckpt) or Hugging Face folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write; must be new or empty")
     parser.add_argument("--name", help="the model's name in its card (default: that of the folder)")
-    parser.add_argument("--template", help="prompt template of training, by name, where the source does not say: r1_zero, tiny, plain, chat")
+    parser.add_argument(
+        "--template", help="prompt template of training, by name, where the source does not say: r1_zero, tiny, plain, chat"
+    )
     parser.add_argument(
         "--thought", choices=("strip", "keep"), default="strip", help="thoughts of earlier turns in the chat template (default: %(default)s, as DeepSeek's)"
     )  # fmt: skip
-    parser.add_argument("--temperature", type=float, default=0.6, help="of the generation config (default: %(default)s, the paper's; 0 is greedy)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.6, help="of the generation config (default: %(default)s, the paper's; 0 is greedy)"
+    )
     parser.add_argument("--top-p", type=float, default=0.95, help="(default: %(default)s, the paper's)")
     parser.add_argument("--max-new-tokens", type=int, help="(default: what the run sampled with)")
-    parser.add_argument("--eval", type=Path, nargs="+", default=[], metavar="DIR", help="folders of r1 eval on these weights, for the card")
+    parser.add_argument(
+        "--eval", type=Path, nargs="+", default=[], metavar="DIR", help="folders of r1 eval on these weights, for the card"
+    )
     parser.add_argument("--license", metavar="ID", help="of the weights (default: the base model's; from scratch: apache-2.0)")
     parser.add_argument("--license-file", type=Path, metavar="FILE", help="its text")
     return parser.parse_args(argv)
@@ -100,7 +106,9 @@ def _model_folder(source: Path) -> Path:
             return folder
     found = [path.parent for path in sorted(source.rglob("hf/config.json"))]
     if len(found) > 1:
-        raise ValueError(f"there are {len(found)} models in {source}: name one of\n" + "\n".join(f"  {path.parent}" for path in found))
+        raise ValueError(
+            f"there are {len(found)} models in {source}: name one of\n" + "\n".join(f"  {path.parent}" for path in found)
+        )
     if not found:
         raise ValueError(
             f"no model in {source}: expected config.json and weights, or hf/ with them, which a run writes when it ends "
@@ -120,7 +128,9 @@ def _of_checkpoint(path: Path, template: str | None) -> tuple[Policy, Run, str, 
         raise ValueError(f"no checkpoint at {path}")
     run = next((found for folder in path.resolve().parents if (found := read_stage(folder)).config), None)
     if run is None or "policy" not in run.config:
-        raise ValueError(f"no run around {path}: the policy is built from the run's config.yaml, so export it where it was written")
+        raise ValueError(
+            f"no run around {path}: the policy is built from the run's config.yaml, so export it where it was written"
+        )
     policy = build(run.config["policy"], template=_template(run, path.parent, template))
     state = torch.load(path, map_location="cpu", weights_only=True)
     own = {name.removeprefix("policy."): value for name, value in state["state_dict"].items() if name.startswith("policy.")}
@@ -148,5 +158,7 @@ def _opens(folder: Path) -> bool:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if not tokenizer.chat_template:
-        raise ValueError(f"{folder} has no chat template and no run says which template its policy was trained with: give --template")
+        raise ValueError(
+            f"{folder} has no chat template and no run says which template its policy was trained with: give --template"
+        )
     return opens_thought(tokenizer)

@@ -22,11 +22,15 @@ def main(argv: list[str]) -> int:
         prog="r1 serve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("folder", type=Path, help="folder that r1 export wrote")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only; there is no password)")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine only; there is no password)"
+    )
     parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s; 0 takes a free one)")
     parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers", help="(default: %(default)s)")
     parser.add_argument("--name", help="the model's name for clients (default: the folder's)")
-    parser.add_argument("--wait", type=float, default=600.0, metavar="SECONDS", help="for the engine to load the weights (default: %(default)s)")
+    parser.add_argument(
+        "--wait", type=float, default=600.0, metavar="SECONDS", help="for the engine to load the weights (default: %(default)s)"
+    )
     options = parser.parse_args(argv)
     try:
         return serve(options.folder, options.host, options.port, options.engine, options.name, options.wait)
@@ -54,7 +58,9 @@ def serve(folder: Path, host: str, port: int, engine_name: str, name: str | None
         client = AsyncOpenAI(base_url=f"{url}/v1", api_key="none", timeout=None, max_retries=0)
         app = make_app(client, name or folder.name, folder.name, engine.refused, opened, generation.get("max_new_tokens"))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        print(f"{name or folder.name} at http://{host}:{listening.getsockname()[1]}/v1 ({engine.name}); Ctrl-C ends it", flush=True)
+        print(
+            f"{name or folder.name} at http://{host}:{listening.getsockname()[1]}/v1 ({engine.name}); Ctrl-C ends it", flush=True
+        )
         server.run(sockets=[listening])
     return 0
 

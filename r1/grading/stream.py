@@ -18,6 +18,7 @@ from r1.grading.parse import CLOSE_TAGS, OPEN_TAGS
 
 Kind = Literal["thought", "answer"]
 Part = tuple[Kind, str]
+THOUGHT = ("reasoning_content", "reasoning")  # the fields in which servers of OpenAI's protocol give a thought
 
 
 class ThinkSplitter:
@@ -33,11 +34,22 @@ class ThinkSplitter:
         self._held = ""  # may be the beginning of a tag, or white space that may turn out to be the last
         self._inside = False  # something was given since the last tag
         self._given: set[Kind] = set()
+        self._told = False  # a server tells thought and answer apart itself
 
     def feed(self, text: str) -> list[Part]:
         """What is certain after this piece."""
         self._held += text
         return list(self._parts(final=False))
+
+    def feed_apart(self, thought: str, text: str) -> list[Part]:
+        """One delta of a server that may tell the thought apart itself; until it has done so, `text` may hold tags."""
+        parts: list[Part] = []
+        if thought:
+            self._told = True
+            parts += [*self._turn("thought"), *self.feed(thought)]
+        if text:
+            parts += [*(self._turn("answer") if self._told else ()), *self.feed(text)]
+        return parts
 
     def finish(self) -> list[Part]:
         """The rest, when no more text comes: half a tag is text after all."""
@@ -48,13 +60,20 @@ class ThinkSplitter:
     def _parts(self, final: bool) -> Iterator[Part]:
         while found := _first_tag(self._held):
             start, end, kind = found
-            yield from self._give(self._held[:start].rstrip())
-            self.kind, self._held, self._inside = kind, self._held[end:], False
+            rest, self._held = self._held[end:], self._held[:start]
+            yield from self._turn(kind, always=True)
+            self._held = rest
         keep = 0 if final else _begun_tag(self._held)
         text, tag = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
         shown = text.rstrip()
         self._held = text[len(shown) :] + tag
         yield from self._give(shown)
+
+    def _turn(self, kind: Kind, always: bool = False) -> Iterator[Part]:
+        """End the part that is being given, with what is held of it, and begin one of this kind."""
+        if always or kind != self.kind:
+            yield from self._give(self._held.rstrip())
+            self.kind, self._held, self._inside = kind, "", False
 
     def _give(self, text: str) -> Iterator[Part]:
         text = text if self._inside else text.lstrip()

@@ -18,7 +18,9 @@ from r1.serving.licence import Licence, base_model
 PAPER = "https://arxiv.org/abs/2501.12948"
 
 
-def model_card(name: str, run: Run | None, licence: Licence, facts: Mapping[str, Any], evaluations: Sequence[str | Path] = ()) -> ModelCard:
+def model_card(
+    name: str, run: Run | None, licence: Licence, facts: Mapping[str, Any], evaluations: Sequence[str | Path] = ()
+) -> ModelCard:
     """The card of an exported policy.
 
     facts        what export did: parameters, template, thought, generation (dict), checkpoint (None: the end of training)
@@ -110,7 +112,11 @@ def _scores(found: Sequence[Mapping[str, Any]]) -> str:
     for figures in found:
         rows = [f"| {row.label} | {_cell(row.after, row.percent)} |" for row in changes({}, figures)]
         setting = ", ".join(f"{key} {value}" for key, value in figures["setting"].items())
-        tables.append("\n".join([f"### {figures['benchmark']}", "", setting, "", "| figure | value [95 % over problems] |", "|---|---|", *rows]))
+        tables.append(
+            "\n".join(
+                [f"### {figures['benchmark']}", "", setting, "", "| figure | value [95 % over problems] |", "|---|---|", *rows]
+            )
+        )
     return "\n\n".join(["## Evaluation", *tables])
 
 

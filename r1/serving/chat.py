@@ -1,7 +1,7 @@
 """Talk to a reasoning model: an exported folder in this process, or anything that answers OpenAI's protocol.
 
-    model = LocalModel("tiny-r1-zero")
-    for kind, text in model.answer([{"role": "user", "content": "..."}]): ...   # ("thought", ...), then ("answer", ...)
+model = LocalModel("tiny-r1-zero")
+for kind, text in model.answer([{"role": "user", "content": "..."}]): ...   # ("thought", ...), then ("answer", ...)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from r1.grading.stream import Kind, Part, ThinkSplitter
+from r1.grading.stream import THOUGHT, Kind, Part, ThinkSplitter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,9 @@ class RemoteModel:
         import openai
 
         self._errors = openai.APIError
-        self._client = openai.OpenAI(base_url=_base(url), api_key=key or os.environ.get("OPENAI_API_KEY", "none"), max_retries=1)
+        self._client: Any = openai.OpenAI(
+            base_url=_base(url), api_key=key or os.environ.get("OPENAI_API_KEY", "none"), max_retries=1
+        )
         self.sampling = {key: value for key, value in sampling.items() if value is not None}
         self.name = model or self._first(url)
 
@@ -48,21 +50,19 @@ class RemoteModel:
         try:
             return next(iter(self._client.models.list())).id
         except (self._errors, StopIteration) as error:
-            raise ValueError(f"{url} lists no model ({error}); is a server running there? Otherwise name one with --model") from error
+            raise ValueError(
+                f"{url} lists no model ({error}); is a server running there? Otherwise name one with --model"
+            ) from error
 
     def answer(self, messages: Sequence[Message]) -> Iterator[Part]:
         splitter = ThinkSplitter()
         try:
-            chunks = self._client.chat.completions.create(
-                model=self.name, messages=list(messages), stream=True, **self.sampling
-            )  # type: ignore[call-overload]
+            chunks = self._client.chat.completions.create(model=self.name, messages=list(messages), stream=True, **self.sampling)
             with chunks:  # closed, and the server told to stop, when nobody reads on
                 for chunk in chunks:
                     for choice in chunk.choices:
-                        thought = next((t for f in ("reasoning_content", "reasoning") if (t := getattr(choice.delta, f, None))), None)
-                        if thought:
-                            yield "thought", thought
-                        yield from splitter.feed(choice.delta.content or "")
+                        thought = next((t for f in THOUGHT if (t := getattr(choice.delta, f, None))), "")
+                        yield from splitter.feed_apart(thought, choice.delta.content or "")
             yield from splitter.finish()
         except self._errors as error:
             raise ValueError(f"the server says: {error.message}") from error
@@ -72,6 +72,7 @@ class LocalModel:
     """A folder with a chat template (`r1 export` writes one), run here. ValueError where there is no such folder."""
 
     def __init__(self, folder: str | Path, temperature: float | None = None, max_tokens: int | None = None) -> None:
+        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
         from r1.serving.chat_template import opens_thought
@@ -83,14 +84,17 @@ class LocalModel:
         if not self.tokenizer.chat_template:
             raise ValueError(f"{folder} has no chat template: export it first, r1 export {folder} --out DIR")
         logging.disable_progress_bar()
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map="auto").eval()
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
         self.name, self.opened = folder.resolve().name, opens_thought(self.tokenizer)
         self.temperature, self.max_tokens = temperature, max_tokens
 
     def answer(self, messages: Sequence[Message]) -> Iterator[Part]:
         from transformers import StoppingCriteriaList, TextIteratorStreamer
 
-        ids = self.tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        ids = self.tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         streamer = TextIteratorStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         stop, failed = threading.Event(), []
 
@@ -181,7 +185,9 @@ class Chat:
                 self.console.print("\n")
             last = kind
             parts[kind] += text
-            self.console.print(text, style="dim" if kind == "thought" else None, end="", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(
+                text, style="dim" if kind == "thought" else None, end="", markup=False, highlight=False, soft_wrap=True
+            )
         self.console.print()
         if not parts["answer"]:
             self.console.print("(no answer: the thought ran into the token limit)" if last else "(nothing)", style="dim")

@@ -163,7 +163,9 @@ def _check_history(made: str, tokenizer: PreTrainedTokenizerBase, thought: Thoug
     stays = _thought_stays(made, tokenizer)
     if stays != (thought == "keep"):
         does = "keeps" if stays else "strips"
-        raise ValueError(f"the tokenizer's own chat template {does} the thoughts of earlier turns: --thought {thought} cannot be had")
+        raise ValueError(
+            f"the tokenizer's own chat template {does} the thoughts of earlier turns: --thought {thought} cannot be had"
+        )
 
 
 def _check_prompt(made: str, template: Template, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -59,7 +59,9 @@ def check_engine(name: str) -> Engine:
     """The engine, if it is installed here. ValueError says how to get it."""
     engine = ENGINES[name]
     if name == "vllm" and shutil.which("vllm") is None:
-        raise ValueError("there is no `vllm` on the path: install vLLM into an environment of its own (it pins its own torch) and put its bin/ on PATH")
+        raise ValueError(
+            "there is no `vllm` on the path: install vLLM into an environment of its own (it pins its own torch) and put its bin/ on PATH"
+        )
     for module in ("openai", "fastapi", "uvicorn", "accelerate"):
         if importlib.util.find_spec(module) is None:
             raise ValueError(f"serving needs the package '{module}': {pip_hint(module)}")

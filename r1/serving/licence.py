@@ -51,7 +51,9 @@ def _base(config: Mapping[str, Any]) -> Licence | None:
     if base is None:
         return None
     if Path(base).is_dir():
-        return of_folder(Path(base)) or Licence("other", f"These weights were trained from those in {base}, and are under their licence.\n", "LICENSE")
+        return of_folder(Path(base)) or Licence(
+            "other", f"These weights were trained from those in {base}, and are under their licence.\n", "LICENSE"
+        )
     link = f"https://huggingface.co/{base}"
     return Licence("other", f"These weights were trained from {base}, and are under its licence: {link}\n", link)  # fmt: skip
 

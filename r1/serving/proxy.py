@@ -15,9 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from openai import APIError, APIStatusError, AsyncOpenAI
 
-from r1.grading.stream import ThinkSplitter
-
-THOUGHT = ("reasoning_content", "reasoning")  # the field's name, and what newer vLLM calls it
+from r1.grading.stream import THOUGHT, ThinkSplitter
 
 
 class Refused(ValueError):
@@ -52,8 +50,8 @@ def make_app(
 
     @app.exception_handler(APIError)
     async def failed(_: Request, error: APIError) -> Response:
-        answered = isinstance(error, APIStatusError)
-        return _error(f"the engine says: {_said(error)}", error.status_code if answered else 502, "engine_error")
+        code = error.status_code if isinstance(error, APIStatusError) else 502
+        return _error(f"the engine says: {_said(error)}", code, "engine_error")
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -69,7 +67,11 @@ def make_app(
         rest = {key: value for key, value in body.items() if key not in ("model", "messages", "stream", *(refused or ()))}
         if max_tokens and not (rest.get("max_tokens") or rest.get("max_completion_tokens")):
             rest["max_tokens"] = max_tokens
-        asked: dict[str, Any] = {"model": inner or name, "messages": [_with_thought(m) for m in body["messages"]], "extra_body": rest}
+        asked: dict[str, Any] = {
+            "model": inner or name,
+            "messages": [_with_thought(m) for m in body["messages"]],
+            "extra_body": rest,
+        }
         if body.get("stream"):
             # asked before the answer begins, so that a refusal still has its status
             chunks = await client.chat.completions.create(stream=True, **asked)
@@ -105,11 +107,10 @@ def _with_thought(message: dict[str, Any]) -> dict[str, Any]:
 def _apart(message: dict[str, Any], opened: bool) -> dict[str, Any]:
     """A whole message with its thought in the field of its own."""
     thought = "".join(message.pop(field, None) or "" for field in THOUGHT)
-    splitter = ThinkSplitter(opened and not thought)
-    parts = [*splitter.feed(message.get("content") or ""), *splitter.finish()]
-    thought += "".join(text for kind, text in parts if kind == "thought")
-    message["content"] = "".join(text for kind, text in parts if kind == "answer")
-    return message | ({"reasoning_content": thought} if thought else {})
+    splitter = ThinkSplitter(opened)
+    parts = [*splitter.feed_apart(thought, message.get("content") or ""), *splitter.finish()]
+    thought, answer = ("".join(text for kind, text in parts if kind == wanted) for wanted in ("thought", "answer"))
+    return message | {"content": answer} | ({"reasoning_content": thought} if thought else {})
 
 
 async def _events(chunks: Any, name: str, opened: bool) -> AsyncIterator[str]:
@@ -133,12 +134,9 @@ def _deltas(row: dict[str, Any], splitters: dict[int, ThinkSplitter], opened: bo
         splitter = splitters.setdefault(choice["index"], ThinkSplitter(opened))
         delta = choice["delta"]
         thought = "".join(delta.pop(field, None) or "" for field in THOUGHT)
-        if thought:
-            splitter.kind = "answer"  # the engine tells them apart itself
-        parts = splitter.feed(delta.pop("content", None) or "")
+        parts = splitter.feed_apart(thought, delta.pop("content", None) or "")
         parts += splitter.finish() if choice.get("finish_reason") else []
-        pieces = [{"reasoning_content": thought}] if thought else []
-        pieces += [{"reasoning_content" if kind == "thought" else "content": text} for kind, text in parts]
+        pieces = [{"reasoning_content" if kind == "thought" else "content": text} for kind, text in parts]
         ending = choice.pop("finish_reason", None)
         for piece in pieces:
             yield row | {"choices": [choice | {"delta": delta | piece}]}

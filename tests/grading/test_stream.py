@@ -51,3 +51,12 @@ def test_text_is_given_as_soon_as_it_cannot_be_a_tag() -> None:
 def test_whole_completions_split_as_the_parser_reads_them(text: str, opened: bool, thought: str, answer: str) -> None:
     parsed = parse(text, opened)
     assert (parsed.think, parsed.summary) == (thought, answer)
+
+
+def test_a_server_that_tells_them_apart_itself() -> None:
+    splitter = ThinkSplitter()
+    deltas = [("", ""), (" 9 *", ""), (" 6 ", ""), ("", " It is"), ("", " 54 \n")]
+    parts = [part for delta in deltas for part in splitter.feed_apart(*delta)] + splitter.finish()
+    assert parts == [("thought", "9 *"), ("thought", " 6"), ("answer", "It is"), ("answer", " 54")]
+    splitter = ThinkSplitter()  # and one that leaves the tags in the text
+    assert splitter.feed_apart("", "<think> a </think> b") == [("thought", "a"), ("answer", "b")]
