@@ -39,7 +39,7 @@ def model_card(
         model_name=name,
         eval_results=[result for figures in found for result in _results(figures)] or None,
     )  # fmt: skip
-    sections = [_opening(name, run, base, facts), _usage(name, facts), _scores(found), _training(run), _licence(licence)]
+    sections = [_opening(name, run, base, facts), _usage(name, run, facts), _scores(found), _training(run), _licence(licence)]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(section for section in sections if section) + "\n")
 
 
@@ -82,11 +82,13 @@ def _opening(name: str, run: Run | None, base: str | None, facts: Mapping[str, A
     return f"# {name}\n\nA reasoning model of {facts['parameters']:,} parameters, trained the way of [DeepSeek-R1]({PAPER}).{how}{when}"
 
 
-def _usage(name: str, facts: Mapping[str, Any]) -> str:
+def _usage(name: str, run: Run | None, facts: Mapping[str, Any]) -> str:
+    trace, _ = next(run.traces(), (None, None)) if run else (None, None)  # a question of the kind it was trained on
+    question = json.dumps(trace.problem.question if trace else "What is 6 * 9 ?", ensure_ascii=False)
     settings = facts["generation"]
     sampling = ", ".join(f"{key} {value}" for key, value in settings.items())
     if (settings.get("temperature"), settings.get("top_p")) == (0.6, 0.95):
-        sampling += " (as in the paper's evaluation; greedy decoding makes reasoning models repeat themselves)"
+        sampling += ". Temperature and top-p are those of the paper's evaluation; greedy decoding makes reasoning models repeat themselves"
     history = "without their thoughts" if facts["thought"] == "strip" else "with their thoughts"
     return f"""## Use
 
@@ -94,14 +96,14 @@ def _usage(name: str, facts: Mapping[str, Any]) -> str:
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer, model = AutoTokenizer.from_pretrained("{name}"), AutoModelForCausalLM.from_pretrained("{name}")
-messages = [{{"role": "user", "content": "What is 6 * 9 ?"}}]
+messages = [{{"role": "user", "content": {question}}}]
 prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 print(tokenizer.decode(model.generate(**prompt)[0]))
 ```
 
 `r1 serve {name}` answers OpenAI clients with the thought in `reasoning_content`, `r1 chat {name}` talks in the terminal.
 
-The chat template is the prompt of training (`{facts["template"]}`); earlier answers stand in it {history}. 
+The chat template is the prompt of training (`{facts["template"]}`); earlier answers stand in it {history}.
 Sampling: {sampling}."""
 
 

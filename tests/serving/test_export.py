@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from r1.analysis.reading import read_stage
 from r1.commands import export as command
 from r1.policy import Policy
-from r1.records import Problem
+from r1.records import Problem, Trace
+from r1.rollout.trace_file import TraceWriter
 from r1.serving.export import Generation, export
 from r1.serving.licence import base_model, find_licence
 
@@ -39,6 +40,8 @@ def run_folder(path: Path, made: Policy, **config: object) -> Path:
     )
     row = {"step": 80, "benchmark": "pairs", "setting": {"problems": 188, "samples a problem": 8, "temperature": 1.0}}
     (path / "evaluations.jsonl").write_text(json.dumps(row) + "\n")
+    trace = Trace(Problem("pairs/0", "use two of 9 6 2 to make 54", "9 * 6"), [1], [2], [0.0], "9 * 6", "stop")
+    TraceWriter(path / "traces/rollouts.jsonl").write([trace], step=1, stage="grpo", phase="rollout")
     made.save(path / "hf")
     return path
 
@@ -89,7 +92,8 @@ def test_card_of_a_run(policy: Policy, tmp_path: Path, capsys: pytest.CaptureFix
         "reward: 1 × accuracy, 0.1 × format\n",
         "git commit c0ffee with local changes",
         "trained from scratch; its last stage is `GRPO` of the run `tiny_r1_zero`",
-        "max_new_tokens 192 (as in the paper's evaluation",
+        "max_new_tokens 192. Temperature and top-p are those of the paper",
+        '"content": "use two of 9 6 2 to make 54"',  # a question of its own kind, from its traces
         "group_size: 8",
     ):
         assert said in card.text, said
