@@ -119,23 +119,32 @@ def _model_folder(source: Path) -> Path:
 
 def _of_checkpoint(path: Path, template: str | None) -> tuple[Policy, Run, str, Path]:
     """The policy as the run's configuration builds it, with the checkpoint's weights in it."""
+    import pickle
+
     import torch
 
     from r1.analysis.reading import read_stage
     from r1.build import build
 
     if not path.is_file():
-        raise ValueError(f"no checkpoint at {path}")
+        raise ValueError(
+            f"{path} is a sharded checkpoint: export the run's folder" if path.is_dir() else f"no checkpoint at {path}"
+        )
     run = next((found for folder in path.resolve().parents if (found := read_stage(folder)).config), None)
     if run is None or "policy" not in run.config:
         raise ValueError(
             f"no run around {path}: the policy is built from the run's config.yaml, so export it where it was written"
         )
     policy = build(run.config["policy"], template=_template(run, path.parent, template))
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    own = {name.removeprefix("policy."): value for name, value in state["state_dict"].items() if name.startswith("policy.")}
-    policy.load_state_dict(own)
-    return policy, run, f"{path.stem} (step {state['global_step']})", path.parent
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        own = {name.removeprefix("policy."): value for name, value in state["state_dict"].items() if name.startswith("policy.")}
+        policy.load_state_dict(own)
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is not a whole checkpoint of the run in {run.folder}: {error}") from error
+    ours = state.get("r1", {})
+    step = ours.get("state", ours).get("rollout_step", state.get("global_step"))
+    return policy, run, f"{path.stem} (step {step})", path.parent
 
 
 def _template(run: Run | None, folder: Path, name: str | None) -> Any:

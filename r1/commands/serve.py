@@ -14,6 +14,10 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from r1.serving.engine import Engine
 
 
 def main(argv: list[str]) -> int:
@@ -41,7 +45,7 @@ def main(argv: list[str]) -> int:
 
 def serve(folder: Path, host: str, port: int, engine_name: str, name: str | None, wait: float) -> int:
     """Start the engine and answer until interrupted. ValueError for whatever keeps it from starting."""
-    from r1.serving.engine import check_engine, check_folder, running
+    from r1.serving.engine import check_folder, running
 
     folder = folder.resolve()
     generation, engine = check_folder(folder), check_engine(engine_name)
@@ -63,6 +67,24 @@ def serve(folder: Path, host: str, port: int, engine_name: str, name: str | None
         )
         server.run(sockets=[listening])
     return 0
+
+
+def check_engine(name: str) -> Engine:
+    """The engine, if it is installed here. ValueError says how to get it."""
+    import importlib.util
+    import shutil
+
+    from r1.schema import pip_hint
+    from r1.serving.engine import ENGINES
+
+    if name == "vllm" and shutil.which("vllm") is None:
+        raise ValueError(
+            "there is no `vllm` on the path: install vLLM into an environment of its own (it pins its own torch) and put its bin/ on PATH"
+        )
+    for module in ("openai", "fastapi", "uvicorn", "accelerate"):
+        if importlib.util.find_spec(module) is None:
+            raise ValueError(f"serving needs the package '{module}': {pip_hint(module)}")
+    return ENGINES[name]
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from r1.schema import pip_hint
 
 
 @dataclass(frozen=True)
@@ -53,19 +49,6 @@ ENGINES = {
     "transformers": Engine("transformers", _transformers, splits=True, refused=_IGNORED_BY_TRANSFORMERS),
     "vllm": Engine("vllm", _vllm),
 }
-
-
-def check_engine(name: str) -> Engine:
-    """The engine, if it is installed here. ValueError says how to get it."""
-    engine = ENGINES[name]
-    if name == "vllm" and shutil.which("vllm") is None:
-        raise ValueError(
-            "there is no `vllm` on the path: install vLLM into an environment of its own (it pins its own torch) and put its bin/ on PATH"
-        )
-    for module in ("openai", "fastapi", "uvicorn", "accelerate"):
-        if importlib.util.find_spec(module) is None:
-            raise ValueError(f"serving needs the package '{module}': {pip_hint(module)}")
-    return engine
 
 
 def check_folder(folder: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_a_checkpoint_has_its_own_weights_and_not_the_runs_figures(policy: Polic
     run = run_folder(tmp_path / "run", policy)
     state = {f"policy.{name}": value + 1 for name, value in policy.state_dict().items()} | {"reference.x": torch.zeros(1)}
     (run / "checkpoints").mkdir()
-    torch.save({"state_dict": state, "global_step": 40}, run / "checkpoints/last.ckpt")
+    torch.save({"state_dict": state, "global_step": 80, "r1": {"rollout_step": 40}}, run / "checkpoints/last.ckpt")
     assert command.main([str(run / "checkpoints/last.ckpt"), "--out", str(tmp_path / "out")]) == 0
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert torch.equal(model.get_input_embeddings().weight, policy.model.get_input_embeddings().weight + 1)
@@ -145,6 +145,8 @@ def test_mistakes_are_named(policy: Policy, exported: Path, tmp_path: Path, caps
         policy.save(tmp_path / f"many/{part}/hf")
     (tmp_path / "empty").mkdir()
     (tmp_path / "stray.ckpt").touch()
+    torn = run_folder(tmp_path / "torn", policy) / "last.ckpt"
+    torn.write_bytes(b"PK")
     cases = [
         ([str(tmp_path / "none")], "no folder"),
         ([str(tmp_path / "empty")], "no model in"),
@@ -152,6 +154,7 @@ def test_mistakes_are_named(policy: Policy, exported: Path, tmp_path: Path, caps
         ([str(tmp_path / "many/a")], "has no chat template and no run says which template"),
         ([str(tmp_path / "many/a"), "--template", "huh"], "no template 'huh'"),
         ([str(tmp_path / "stray.ckpt")], "no run around"),
+        ([str(torn)], "is not a whole checkpoint of the run"),
         ([str(exported), "--temperature", "-1"], "expected temperature >= 0"),
         ([str(exported), "--eval", str(tmp_path)], "no evaluations.json in"),
     ]

@@ -17,7 +17,7 @@ from openai import APIError
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from r1.commands import serve as command
-from r1.serving.engine import ENGINES, check_engine, check_folder, running
+from r1.serving.engine import ENGINES, check_folder, running
 from r1.serving.proxy import make_app
 
 ASKED = {"model": "tiny", "messages": [{"role": "user", "content": "six times nine ?"}]}
@@ -161,7 +161,7 @@ def test_what_keeps_it_from_starting_is_said(exported: Path, tmp_path: Path, cap
     assert "there is no `vllm` on the path" in capsys.readouterr().err
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="serving needs the package 'openai': pip install"):
-        check_engine("transformers")
+        command.check_engine("transformers")
     assert check_folder(exported)["max_new_tokens"] == 24
 
 
