@@ -10,6 +10,7 @@ Starts an engine (transformers, or vLLM where it is installed) on the folder tha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import socket
 import sys
@@ -65,7 +66,8 @@ def serve(folder: Path, host: str, port: int, engine_name: str, name: str | None
         print(
             f"{name or folder.name} at http://{host}:{listening.getsockname()[1]}/v1 ({engine.name}); Ctrl-C ends it", flush=True
         )
-        server.run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):  # how uvicorn passes Ctrl-C on once it has closed
+            server.run(sockets=[listening])
     return 0
 
 
