@@ -24,7 +24,19 @@ _HERE = Path(__file__).resolve().parent
 # A wheel carries the configs inside the package; in a checkout (and an editable install of one) they lie beside it.
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
-__all__ = ["CONF", "ConfigError", "build", "build_all", "build_named", "compose", "finish", "identity", "plain", "reopen", "save_config"]
+__all__ = [
+    "CONF",
+    "ConfigError",
+    "build",
+    "build_all",
+    "build_named",
+    "compose",
+    "finish",
+    "identity",
+    "plain",
+    "reopen",
+    "save_config",
+]
 
 
 def wandb_offline() -> bool:

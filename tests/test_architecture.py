@@ -24,7 +24,7 @@ LAYERS: list[set[str]] = [
     {"pipeline"},
 ]
 # They watch training and never take part in it: they see everything down to rewards and rollout, and each other.
-WATCHERS = {"analysis", "evaluation", "callbacks", "loggers"}
+WATCHERS = {"analysis", "evaluation", "callbacks", "loggers", "serving"}
 SEEN_BY_WATCHERS = set().union(*LAYERS[:4])
 # The only ones that know Hydra. Whatever is below can be used from a notebook without it.
 PLUMBING = {"redact", "schema", "config_help", "build", "app"}

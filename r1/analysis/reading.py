@@ -148,10 +148,17 @@ def _first_chapter(folder: Path, tables: list[Path]) -> Run:
     return Run(folder, last.config, last.manifest, _json(folder / "summary.json"), last.curves, tuple(parts))
 
 
+def read_stage(folder: str | Path) -> Run:
+    """One stage's folder as it is, with whatever of it is there: no curves where nothing was logged."""
+    table = Path(folder) / "metrics.csv"
+    return _read(Path(folder), [table] if table.is_file() else [])
+
+
 def _read(folder: Path, tables: list[Path]) -> Run:
     return Run(
         folder,
-        _yaml(folder / "config.yaml"),
+        # a run that no command started (the demo's, a notebook's) has its configuration from the CSV logger only
+        _yaml(folder / "config.yaml") or _yaml(folder / "hparams.yaml"),
         _json(folder / "manifest.json"),
         _json(folder / "summary.json"),
         read_curves(tables),

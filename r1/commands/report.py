@@ -44,6 +44,11 @@ def main(argv: list[str]) -> int:
         metavar="PART=A,B",
         help="with --reward-lab: weights to try, all combinations, e.g. format=0,0.1,1 (each weight cut 100x is always tried)",
     )
+    parser.add_argument(
+        "--inspect",
+        metavar="DIR",
+        help="instead: the run's traces as logs for `inspect view`, into this folder (needs the extra view)",
+    )
     args = parser.parse_args(argv)
     if args.weights and not args.reward_lab:
         parser.error("--weights belongs to --reward-lab")
@@ -55,9 +60,13 @@ def main(argv: list[str]) -> int:
         parser.error("--benchmark belongs to --compare")
     if args.compare and (args.baseline or args.reward_lab):
         parser.error("--compare takes two runs, and of the other options --out and --benchmark")
+    if args.inspect and (args.out or args.baseline or args.reward_lab):
+        parser.error("--inspect writes logs and nothing else: leave --out, --baseline and --reward-lab")
     try:
         if args.compare:
             return _compare(*args.compare, args.benchmark, args.out)
+        if args.inspect:
+            return _inspect(args.run, args.inspect)
         return _reward_lab(args.run, args.weights) if args.reward_lab else _report(args)
     except ValueError as error:
         print(f"r1 report: {error}", file=sys.stderr)
@@ -115,6 +124,20 @@ def _compare(first: str, second: str, benchmark: str | None, out: str | None) ->
     if out:
         Path(out).write_text(markdown(rows, first, second, notes), encoding="utf-8")
         print(out)
+    return 0
+
+
+def _inspect(run: str, out: str) -> int:
+    import importlib.util
+
+    from r1.analysis.inspect_log import inspect_logs
+    from r1.analysis.reading import read_run
+    from r1.schema import pip_hint
+
+    if importlib.util.find_spec("inspect_ai") is None:
+        raise ValueError(f"--inspect needs the package 'inspect_ai': {pip_hint('inspect_ai')}")
+    logs = inspect_logs(read_run(run), out)
+    print(f"{len(logs)} logs; read them: inspect view --log-dir {out}")
     return 0
 
 

@@ -222,7 +222,9 @@ def test_a_pipeline_is_about_its_first_reinforced_node(run, tmp_path):
         (store / name).mkdir(parents=True)
         table = "step,train/loss\n1,2.5\n" if name == "base-1" else METRICS.replace("0.79", f"0.{len(name)}{name[-1]}")
         (store / name / "metrics.csv").write_text(table)
-        TraceWriter(store / name / "traces" / "rollouts.jsonl").write([trace("1+1", name, True)], step=1, stage="grpo", phase="rollout")
+        TraceWriter(store / name / "traces" / "rollouts.jsonl").write(
+            [trace("1+1", name, True)], step=1, stage="grpo", phase="rollout"
+        )
     for name, version in (("base", 1), ("zero", 2), ("dev", 1)):
         (whole / name).symlink_to(f"store/{name}-{version}", target_is_directory=True)
     (whole / "pipeline.json").write_text(json.dumps({"nodes": {"base": {}, "zero": {}, "dev": {}}}))

@@ -19,7 +19,13 @@ from r1.pipeline.recipe import read_recipe
 from r1.pipeline.store import Store
 
 KILLS = 10
-SMALL = ["logger=csv", "audit=false", "callbacks.progress=null", "callbacks.benchmark=null", "callbacks.checkpoint.every_n_steps=1"]
+SMALL = [
+    "logger=csv",
+    "audit=false",
+    "callbacks.progress=null",
+    "callbacks.benchmark=null",
+    "callbacks.checkpoint.every_n_steps=1",
+]
 RECIPE = {
     "name": "micro",
     "nodes": {
