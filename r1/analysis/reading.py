@@ -97,10 +97,14 @@ class Run:
         return sorted({path for folder in folders for pattern in TRACE_PATTERNS for path in folder.rglob(f"traces/{pattern}")})
 
     def traces(self) -> Iterator[tuple[Trace, dict[str, Any]]]:
+        """(trace, its line). Lines of a part that the report is not about, a base say, carry that part's name as "part"."""
         from r1.rollout.trace_file import read_traces
 
+        others = [part.folder for part in self.parts if part.curves is not self.curves]
         for path in self.trace_files:
-            yield from read_traces(path)
+            part = next((folder.name for folder in others if folder in path.parents), None)
+            for trace, row in read_traces(path):
+                yield trace, row | {"part": part} if part else row
 
 
 def read_run(folder: str | Path) -> Run:

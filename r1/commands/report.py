@@ -29,6 +29,11 @@ def main(argv: list[str]) -> int:
         "--traces", type=int, default=4000, metavar="N", help="traces the page's browser holds (default: %(default)s)"
     )
     parser.add_argument(
+        "--rescore",
+        action="store_true",
+        help="run the exported policy (hf/) over these traces, to colour tokens by its entropy and by how it changed them",
+    )
+    parser.add_argument(
         "--baseline", nargs="+", default=[], metavar="KEY=VALUE", help="of a sweep: what the others are compared with (default: its first cell)"
     )  # fmt: skip
     parser.add_argument(
@@ -58,7 +63,7 @@ def main(argv: list[str]) -> int:
         parser.error("give one run (or sweep) to report on, or two with --compare")
     if args.benchmark and not args.compare:
         parser.error("--benchmark belongs to --compare")
-    if args.compare and (args.baseline or args.reward_lab):
+    if args.compare and (args.baseline or args.reward_lab or args.rescore):
         parser.error("--compare takes two runs, and of the other options --out and --benchmark")
     if args.inspect and (args.out or args.baseline or args.reward_lab):
         parser.error("--inspect writes logs and nothing else: leave --out, --baseline and --reward-lab")
@@ -77,12 +82,14 @@ def _report(args: argparse.Namespace) -> int:
     from r1.analysis.sweep import is_sweep
 
     if is_sweep(args.run):
-        if args.out:
-            raise ValueError("--out is for the page of one run; a sweep's report.md and report.html go into its folder")
+        if args.out or args.rescore:
+            raise ValueError(
+                "--out and --rescore are for the page of one run; a sweep's report.md and report.html go into its folder"
+            )
         return _sweep(args.run, args.baseline)
     if args.baseline:
         raise ValueError(f"--baseline is for sweeps, and {args.run} is none")
-    return _page(args.run, args.out, args.traces)
+    return _page(args.run, args.out, args.traces, args.rescore)
 
 
 def _sweep(folder: str, baseline: Sequence[str]) -> int:
@@ -97,14 +104,14 @@ def _sweep(folder: str, baseline: Sequence[str]) -> int:
     return 0
 
 
-def _page(run: str, out: str | None, traces: int) -> int:
+def _page(run: str, out: str | None, traces: int, rescored: bool) -> int:
     from rich import print as show
 
     from r1.analysis.reading import read_run
     from r1.analysis.report import report
     from r1.analysis.tables import before_after, before_after_table
 
-    path = report(run, out, traces)
+    path = report(run, out, traces, rescored)
     before, after = before_after(read_run(run))
     if before:
         show(before_after_table({"before": before, "after": after}))
