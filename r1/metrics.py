@@ -22,6 +22,7 @@ MASKED = "train/masked_samples"  # completions that could not be judged, or were
 MEAN_LENGTH = "train/completions/mean_length"
 MIN_LENGTH = "train/completions/min_length"
 MAX_LENGTH = "train/completions/max_length"
+TOKEN_LIMIT = "train/completions/max_new_tokens"  # where a schedule changes it
 CLIPPED = "train/completions/clipped_ratio"  # share that hit the token limit
 TERMINATED_LENGTH = "train/completions/mean_terminated_length"
 
@@ -82,6 +83,11 @@ def part_mean(part: str) -> str:
 
 def part_std(part: str) -> str:
     return f"train/rewards/{part}/std"
+
+
+def part_weight(part: str) -> str:
+    """Of a part that begins late: 0 before."""
+    return f"train/rewards/{part}/weight"
 
 
 def signal(part: str) -> str:
