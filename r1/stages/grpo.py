@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from r1_kernels import Objective, Stats, linear_loss
+from r1_kernels import Objective, Stats, policy_loss
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -212,7 +212,7 @@ class GRPO(Stage):
 
     def loss(self, batch: Batch) -> tuple[Tensor, Stats]:
         batch = batch.to(self.device)
-        return linear_loss(
+        return policy_loss(
             self.policy.hidden(batch), self.policy.head, batch.targets, batch.old_logp, batch.ref_logp, batch.advantage, batch.weight,
             objective=self.objective, sampler_logp=batch.sampler_logp,
         )  # fmt: skip

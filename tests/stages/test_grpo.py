@@ -35,6 +35,14 @@ def test_cutting_a_step_into_micro_batches_changes_nothing(lab, aggregation, mic
     assert torch.allclose(lab.weights(cut), lab.weights(whole), atol=1e-6)
 
 
+def test_the_level_of_fusion_changes_no_weight(lab):
+    stages = [lab.grpo(objective=Objective(kl="k3", beta=0.1, fusion=level), steps=2) for level in ("linear", "logits", "token")]
+    for stage in stages:
+        lab.fit(stage)
+    for other in stages[1:]:
+        assert torch.allclose(lab.weights(other), lab.weights(stages[0]), atol=1e-6)
+
+
 def test_groups_without_signal_change_nothing_but_the_cost(lab):
     """Leaving rows with advantage 0 out of the forward pass gives the gradient of the full batch."""
 
