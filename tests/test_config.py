@@ -295,7 +295,9 @@ def test_every_experiment_composes_and_says_what_it_asks(name: str) -> None:
     assert isinstance(build.plain(cfg), dict)
 
 
-GROUPS = [g.name for g in sorted(CONFIGS.iterdir()) if g.is_dir() and g.name not in ("data", "experiment", "hydra", "recipe", "sweep")]
+GROUPS = [
+    g.name for g in sorted(CONFIGS.iterdir()) if g.is_dir() and g.name not in ("data", "experiment", "hydra", "recipe", "sweep")
+]
 
 
 @pytest.mark.parametrize("turn", range(max(len(options(group)) for group in GROUPS if group != "benchmark")))

@@ -21,9 +21,9 @@ from r1.grading import parse
 from r1.pipeline.desk import Desk
 from r1.pipeline.filters import Filter, sift
 from r1.pipeline.rewrite import Rewriter
-from r1.pipeline.rows import Row, change, kept, score
-from r1.pipeline.select import capped, without_duplicates
+from r1.pipeline.rows import Row, change, score
 from r1.pipeline.samplers import Sampler
+from r1.pipeline.select import capped, without_duplicates
 from r1.records import Problem
 from r1.tasks.base import Task
 

@@ -142,7 +142,9 @@ class CodeBlock:
 
     def __call__(self, rows: Sequence[Row]) -> list[str | None]:
         return [
-            "code block: the completion holds fenced code" if "```" in r.completion and r.problem.domain not in self.allowed else None
+            "code block: the completion holds fenced code"
+            if "```" in r.completion and r.problem.domain not in self.allowed
+            else None
             for r in rows
         ]
 

@@ -53,7 +53,9 @@ class Queue:
         known = _read_jsonl(self.exported) if self.exported.exists() else {}
         changed = [row.id for row in rows if row.id in known and known[row.id].completion != row.completion.strip()]
         if changed:
-            raise ValueError(f"{self.folder} holds other texts of {_some(changed)}; the source changed, so start a new queue folder")
+            raise ValueError(
+                f"{self.folder} holds other texts of {_some(changed)}; the source changed, so start a new queue folder"
+            )
         new = [row for row in rows if row.id not in known]
         # The record of what was exported is written last: killed in between, the next export finds the same items to add.
         for file, read, head, write in ((self.jsonl, _read_jsonl, "", _line), (self.markdown, _read_markdown, HEAD, _section)):
@@ -68,9 +70,13 @@ class Queue:
         copies = {file: read(file) for file, read in ((self.jsonl, _read_jsonl), (self.markdown, _read_markdown))}
         for file, items in copies.items():
             if unknown := sorted(set(items) - set(exported)):
-                raise ValueError(f"{file} has items that were never exported: {_some(unknown)}; take them out, new rows come by export")
+                raise ValueError(
+                    f"{file} has items that were never exported: {_some(unknown)}; take them out, new rows come by export"
+                )
             if gone := sorted(set(exported) - set(items)):
-                raise ValueError(f"{file} lacks items that were exported: {_some(gone)}; put them back, with status reject to drop them")
+                raise ValueError(
+                    f"{file} lacks items that were exported: {_some(gone)}; put them back, with status reject to drop them"
+                )
         return {name: self._merged(name, item, [items[name] for items in copies.values()]) for name, item in exported.items()}
 
     def _merged(self, name: str, exported: Item, copies: Sequence[Item]) -> Item:
@@ -149,7 +155,9 @@ def _read_markdown(file: Path) -> dict[str, Item]:
         where = f"{file}, line {text.count(chr(10), 0, match.start()) + 1}"
         status = _STATUS.findall(match["head"])
         if len(status) != 1:
-            raise ValueError(f"{where}: item {match['id'].strip()} needs one line `status: ...` above its text, it has {len(status)}")
+            raise ValueError(
+                f"{where}: item {match['id'].strip()} needs one line `status: ...` above its text, it has {len(status)}"
+            )
         _add(items, match["id"].strip(), Item(status[0], match["text"].strip()), where)
     if broken := re.findall(r"^## item ([^\n]+)", _ITEM.sub("", text), re.MULTILINE):
         raise ValueError(f"{file}: the text of {_some(broken)} does not stand between a line ```completion and a line ```")

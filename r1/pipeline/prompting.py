@@ -59,7 +59,9 @@ def _examples(given: str | Sequence[Mapping[str, str]] | None) -> list[Mapping[s
         rows = list(read_rows(str(given or EXAMPLES)))
     for place, row in rows:
         if isinstance(row, ValueError) or not all(isinstance(row.get(key), str) and row[key] for key in ("question", "solution")):
-            raise ValueError(f"{given if isinstance(given, str) else 'examples'}, {place}: expected a question and a solution, got {row}")
+            raise ValueError(
+                f"{given if isinstance(given, str) else 'examples'}, {place}: expected a question and a solution, got {row}"
+            )
         if "{question}" in row["question"] + row["solution"]:
             raise ValueError(f"{place} holds the text {{question}}, which is where the question will stand")
     return [row for _, row in rows]

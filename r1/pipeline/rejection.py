@@ -77,4 +77,9 @@ class Rejection:
     def _problems(self) -> dict[str, Any]:
         """How many problems were asked for, sampled and left out, and which they repeat."""
         leaks = [{"id": problem.id, "repeats": found.id} for problem, found in self.leaks]
-        return {"read": len(self.problems) + len(leaks), "kept": len(self.problems), "dropped": {"contaminated": len(leaks)}, "leaks": leaks}
+        return {
+            "read": len(self.problems) + len(leaks),
+            "kept": len(self.problems),
+            "dropped": {"contaminated": len(leaks)},
+            "leaks": leaks,
+        }

@@ -91,7 +91,9 @@ class TinyRewriter:
             return replace(row, dropped="not rewritten: it has no thought or no answer")
         language = row.problem.language
         if language not in self.WORDS:
-            raise ValueError(f"the tiny rewriter speaks {' and '.join(self.WORDS)}, problem {row.problem.id!r} asks for {language!r}")
+            raise ValueError(
+                f"the tiny rewriter speaks {' and '.join(self.WORDS)}, problem {row.problem.id!r} asks for {language!r}"
+            )
         first, summary = self.WORDS[language]
         text = f"<think> {first} {in_language(parsed.think, language)} </think> {summary.format(answer=parsed.answer)}"
         return replace(row, completion=text, provenance={**row.provenance, "rewriter": self.name})

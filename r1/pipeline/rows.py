@@ -52,7 +52,7 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         problem = self.problem
         row = {"id": self.id, "question": problem.question, "completion": self.completion, "language": problem.language,
-               "domain": problem.domain, "answer": problem.answer, "provenance": dict(self.provenance)}  # fmt: skip
+               "domain": problem.domain, "answer": problem.answer, "provenance": {"problem": problem.id, **self.provenance}}  # fmt: skip
         return row | ({"meta": problem.meta} if problem.meta else {}) | ({"reason": self.dropped} if self.dropped else {})
 
 
@@ -134,8 +134,16 @@ def load_rows(path: str | Path) -> list[Row]:
         try:
             if isinstance(row, ValueError):
                 raise row
-            problem = Problem(row["id"], row["question"], row["answer"], row["domain"], row["language"], meta=row.get("meta", {}))
-            rows.append(Row(row["id"], problem, row["completion"], row["provenance"]))
+            provenance = dict(row["provenance"])
+            about = Problem(
+                provenance.pop("problem"),
+                row["question"],
+                row["answer"],
+                row["domain"],
+                row["language"],
+                meta=row.get("meta", {}),
+            )
+            rows.append(Row(row["id"], about, row["completion"], provenance))
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path}, {place}: no row of a generated data set ({error})") from error
     return rows

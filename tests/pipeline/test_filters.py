@@ -65,22 +65,36 @@ def test_format(lab: SimpleNamespace) -> None:
 
 def test_languages_of_the_thought(lab: SimpleNamespace) -> None:
     """so we 加 get: three English words and a Chinese one; the summary, in Chinese, does not count."""
-    rows = [lab.row("<think> so we 加 get 2 </think> 得二"), lab.row("<think> 加 得 二 </think> so it is"), lab.row("<think> 1 + 1 </think> 2")]
+    rows = [
+        lab.row("<think> so we 加 get 2 </think> 得二"),
+        lab.row("<think> 加 得 二 </think> so it is"),
+        lab.row("<think> 1 + 1 </think> 2"),
+    ]
     assert reasons(rows, MixedLanguage(0.2)) == ["mixed language: 1 of 4 words are not en", None, None]
     assert reasons(rows, MixedLanguage(0.25)) == [None] * 3
-    assert reasons(rows, OtherLanguage(0.2)) == ["other language: 1 of 4 words are not en", "other language: 3 of 3 words are not en", None]
+    assert reasons(rows, OtherLanguage(0.2)) == [
+        "other language: 1 of 4 words are not en",
+        "other language: 3 of 3 words are not en",
+        None,
+    ]
     assert reasons([lab.row("<think> 加 得 二 so </think> 2", CHINESE)], OtherLanguage(0.25)) == [None]
     assert reasons([lab.row("no thought at all 加")], OtherLanguage(0.1)) == ["other language: 1 of 5 words are not en"]
 
 
 def test_repetition(lab: SimpleNamespace) -> None:
     """a b a b a: four 2-grams, ab ba ab ba, of which two occurred before."""
-    assert reasons([lab.row("a b a b a"), lab.row("a b c d e")], Repetition(2, 0.49)) == ["repetition: 50% of the 2-grams occurred before", None]
+    assert reasons([lab.row("a b a b a"), lab.row("a b c d e")], Repetition(2, 0.49)) == [
+        "repetition: 50% of the 2-grams occurred before",
+        None,
+    ]
     assert reasons([lab.row("a b a b a")], Repetition(2, 0.5)) == [None]
 
 
 def test_paragraphs_and_code(lab: SimpleNamespace) -> None:
-    assert reasons([lab.row("12345\n\n123456"), lab.row("12345\n12345")], LongParagraph(10)) == [None, "long paragraph: 11 characters"]
+    assert reasons([lab.row("12345\n\n123456"), lab.row("12345\n12345")], LongParagraph(10)) == [
+        None,
+        "long paragraph: 11 characters",
+    ]
     code = Problem("c/1", "write it", None, "code")
     rows = [lab.row("```python\n1\n```"), lab.row("`x`"), lab.row("```\n1\n```", code)]
     assert reasons(rows, CodeBlock()) == ["code block: the completion holds fenced code", None, None]
@@ -104,7 +118,9 @@ def test_a_row_has_the_first_reason_and_counts_add_up(lab: SimpleNamespace) -> N
     assert counts["dropped"] == {"code block": 2, "long paragraph": 1, "truncated": 1}
 
 
-@pytest.mark.parametrize("make", [lambda: MixedLanguage(1.5), lambda: Repetition(0), lambda: LongParagraph(0), lambda: Format("r2")])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "make", [lambda: MixedLanguage(1.5), lambda: Repetition(0), lambda: LongParagraph(0), lambda: Format("r2")]
+)  # type: ignore[arg-type]
 def test_wrong_settings_are_refused(make) -> None:
     with pytest.raises(ValueError):
         make()
