@@ -97,9 +97,8 @@ def report(rows: Sequence[Row], **more: Any) -> dict[str, Any]:
 
 def _counts(rows: Sequence[Row]) -> dict[str, Any]:
     dropped = Counter(row.reason for row in rows if row.dropped is not None)
-    counts = {"read": len(rows), "kept": len(kept(rows)), "dropped": dict(sorted(dropped.items()))}
-    assert counts["read"] == counts["kept"] + sum(dropped.values())
-    return counts
+    assert len(rows) == len(kept(rows)) + sum(dropped.values())
+    return {"read": len(rows), "kept": len(kept(rows)), "dropped": dict(sorted(dropped.items()))}
 
 
 def write_result(folder: str | Path, rows: Sequence[Row], **more: Any) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from r1.build import CONF, ConfigError, build, compose
-from r1.pipeline import desk as desk_module
 from r1.pipeline.generate import generate, table
 from r1.policy.tiny import tiny_policy
-from r1.rollout.trace_file import read_traces
+from r1.rollout.trace_file import TraceWriter, read_traces
 from r1.tasks.words import vocabulary
 
 FILES = ("rows.jsonl", "dropped.jsonl", "report.json", "traces/sample.jsonl.zst")
@@ -34,58 +33,52 @@ def contents(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in FILES]
 
 
-def test_sampling_writes_rows_traces_and_a_report(policy: str, tmp_path: Path) -> None:
-    report = generate(config(tmp_path, policy))
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    traces = [trace for trace, _ in read_traces(tmp_path / "traces/sample.jsonl.zst")]
+@pytest.fixture(scope="module")
+def whole(policy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    generate(config(folder, policy))
+    return folder
+
+
+def test_sampling_writes_rows_traces_and_a_report(whole: Path) -> None:
+    rows = [json.loads(line) for line in (whole / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    report = json.loads((whole / "report.json").read_text(encoding="utf-8"))
+    traces = [trace for trace, _ in read_traces(whole / "traces/sample.jsonl.zst")]
     assert (report["read"], report["kept"], len(rows), len(traces)) == (10, 10, 10, 10)
     assert [row["completion"] for row in rows] == [trace.text for trace in traces]
     assert all(trace.score is not None and len(trace.token_ids) == len(trace.logps) > 0 for trace in traces)
-    assert json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["seed"] == 0
+    assert json.loads((whole / "manifest.json").read_text(encoding="utf-8"))["seed"] == 0
     assert table(report) == "10 of 10 rows kept\n  sample: 10 of 10"
-    other = generate(config(tmp_path / "other", policy, "seed=1"))
-    assert other["kept"] == 10
-    assert contents(tmp_path / "other") != contents(tmp_path)
 
 
-@pytest.mark.parametrize("after", [1, 2])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
-    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
-    """Five problems, two samples each, six at once: requests for 3 and 2 problems. Killed after the first, and half way through the
-    writing of the second."""
-    generate(config(tmp_path / "whole", policy))
-    write = desk_module.TraceWriter.write
-    written = []
+    """Five problems, two samples each, six at once: requests for 3 and 2 problems. Killed once after the first, and once half way
+    through the writing of the second."""
+    write = TraceWriter.write
 
     def dying(self, traces, **more):
-        written.append(len(traces))
         write(self, traces, **more)
-        if len(written) == after:
-            if after == 2:
-                data = self.path.read_bytes()
-                self.path.write_bytes(data[:-5])
-            raise KeyboardInterrupt
+        if len(traces) == 4:  # the second chunk is torn
+            self.path.write_bytes(self.path.read_bytes()[:-5])
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(desk_module.TraceWriter, "write", dying)
-    with pytest.raises(KeyboardInterrupt):
-        generate(config(tmp_path / "killed", policy))
-    monkeypatch.undo()
-    assert not (tmp_path / "killed/rows.jsonl").exists()
-    if after == 2:
-        with pytest.warns(UserWarning, match="not finished"):
-            generate(config(tmp_path / "killed", policy))
-    else:
-        generate(config(tmp_path / "killed", policy))
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    generate(config(tmp_path / "killed", policy))  # once more changes nothing
-    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-
-
-def test_another_config_in_the_same_folder_is_refused(policy: str, tmp_path: Path) -> None:
-    generate(config(tmp_path, policy))
-    with pytest.raises(ValueError, match=r"another config \(it differs in data\)"):
-        generate(config(tmp_path, policy, "data.k=3"))
+    cfg = config(tmp_path, policy)
+    for _ in range(2):
+        monkeypatch.setattr(TraceWriter, "write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            generate(cfg)
+        monkeypatch.undo()
+        assert not (tmp_path / "rows.jsonl").exists()
+    with pytest.warns(UserWarning, match="not finished"):
+        generate(cfg)
+    assert contents(tmp_path) == contents(whole)
+    generate(cfg)  # once more changes nothing
+    assert contents(tmp_path) == contents(whole)
+    with pytest.raises(ValueError, match=r"another config \(it differs in seed\)"):
+        generate(config(tmp_path, policy, "seed=1"))
 
 
 def test_cold_start_and_rejection_run_from_their_configs(policy: str, tmp_path: Path) -> None:
@@ -106,7 +99,7 @@ def test_cold_start_and_rejection_run_from_their_configs(policy: str, tmp_path: 
 def test_without_a_policy_everything_comes_from_an_endpoint(serve, tmp_path: Path) -> None:
     server = serve(lambda body: "<think> I multiply. </think> The answer is 9 * 6.")
     overrides = [
-        "policy=null",
+        "~policy",
         "data/sampler=endpoint",
         f"data.sampler.url={server.url}",
         "data.sampler.model=m",
@@ -120,31 +113,30 @@ def test_without_a_policy_everything_comes_from_an_endpoint(serve, tmp_path: Pat
 
 
 NEEDS = {"policy.path": "some/folder", "task.path": "x.jsonl"}
-OPTIONS = [
-    *[[f"data={file.stem}"] for file in sorted((CONF / "data").glob("*.yaml"))],
-    *[
-        ["data=cold_start", f"+data/way@data.ways.{file.stem}={file.stem}"]
-        for file in sorted((CONF / "data/way").glob("*.yaml"))
-        if file.stem != "readable"
-    ],
-    *[["data=rejection", f"data/filters={file.stem}"] for file in sorted((CONF / "data/filters").glob("*.yaml"))],
-    *[["data=rejection", f"+data/general={file.stem}"] for file in sorted((CONF / "data/general").glob("*.yaml"))],
-    ["data=rejection", "+data/general=documents", "+data/sampler@data.general.sampler=endpoint"],
-    ["data=rejection", "data/sampler=endpoint", "+task@data.against.aime24=aime24", "data.ratio=[600,200]"],
+EVERYTHING = [
+    "data=sample",
+    "data=cold_start data/filters=tiny +data/way@data.ways.few_shot=few_shot +data/way@data.ways.direct=direct +data/way@data.ways.human=human",
+    "data=rejection data/filters=drafts data/sampler=endpoint +task@data.against.aime24=aime24 data.ratio=[600,200] "
+    "+data/general=documents +data/sampler@data.general.sampler=endpoint",
 ]
 
 
-@pytest.mark.parametrize("overrides", OPTIONS, ids=" ".join)
-def test_every_option_composes(overrides: list[str]) -> None:
+@pytest.mark.parametrize("overrides", EVERYTHING)
+def test_every_option_composes(overrides: str) -> None:
     with pytest.raises(ConfigError) as error:  # what a file leaves to the user is named
-        compose("generate", overrides)
-    missing = [line.split()[0] for line in str(error.value).splitlines()]
-    assert all("has no default" in line for line in str(error.value).splitlines())
-    cfg = compose(
-        "generate",
-        [*overrides, *(f"{key}={'http://localhost/v1' if key.endswith('url') else NEEDS.get(key, 'given')}" for key in missing)],
-    )
-    assert cfg.name == "generate"
+        compose("generate", overrides.split())
+    lines = str(error.value).splitlines()
+    assert all("has no default" in line for line in lines)
+    missing = [line.split()[0] for line in lines]
+    given = [f"{key}={'http://localhost/v1' if key.endswith('url') else NEEDS.get(key, 'given')}" for key in missing]
+    assert compose("generate", [*overrides.split(), *given]).name == "generate"
+
+
+def test_every_file_of_the_group_is_composed_in_these_tests() -> None:
+    text = Path(__file__).read_text(encoding="utf-8") + (CONF / "data/cold_start.yaml").read_text(encoding="utf-8")
+    text += (CONF / "data/way/readable.yaml").read_text(encoding="utf-8")
+    for file in (CONF / "data").rglob("*.yaml"):
+        assert f"={file.stem}" in text or f": {file.stem}" in text, f"{file.name} is in no test"
 
 
 def test_filters_of_the_configs_are_the_ones_documented() -> None:
