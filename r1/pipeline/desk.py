@@ -73,7 +73,9 @@ class Desk:
         if not isinstance(wanted, functools.partial):
             return wanted
         if self._make_writer is None:
-            raise ValueError("a sampler asks for a policy, but none is configured: give policy.path=..., or sampler=endpoint")
+            raise ValueError(
+                "a sampler asks for a policy, but none is configured: give policy.path=..., or data/sampler=endpoint"
+            )
         if self._writer is None:
             self._writer = self._make_writer()
         policy, engine = self._writer

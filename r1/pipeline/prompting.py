@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from r1.policy.prompts import Template
 from r1.tasks.rows import read_rows
@@ -53,10 +54,11 @@ def direct(chat: bool = True, instruction: str = DIRECT, frame: str = FRAME) -> 
 
 
 def _examples(given: str | Sequence[Mapping[str, str]] | None) -> list[Mapping[str, str]]:
+    rows: list[tuple[str, Any]]
     if given is not None and not isinstance(given, str):
         rows = [(f"example {i}", row) for i, row in enumerate(given, 1)]
     else:
-        rows = list(read_rows(str(given or EXAMPLES)))
+        rows = [*read_rows(str(given or EXAMPLES))]
     for place, row in rows:
         if isinstance(row, ValueError) or not all(isinstance(row.get(key), str) and row[key] for key in ("question", "solution")):
             raise ValueError(

@@ -72,15 +72,16 @@ class ModelRewriter:
         return replace(row, completion=text, provenance={**row.provenance, "rewriter": reply.provenance["model"]})
 
 
+# The first word of a thought in the first person, and the summary of a solution.
+TINY_WORDS = {"en": ("i", "the answer is {answer} ."), "zh": ("我", "答案 是 {answer} 。")}
+
+
 class TinyRewriter:
     """Rewrites by rule what the tiny task family writes: no model, and good for nothing else.
 
     The thought is put word by word into the language of the question and begins in the first person; the summary says the answer
     in a sentence:   <think> i try 9 plus 6 is 15 want 54 no . wait , try 9 times 6 is 54 want 54 yes . </think> the answer is 9 * 6 .
     """
-
-    name = "rule"
-    WORDS = {"en": ("i", "the answer is {answer} ."), "zh": ("我", "答案 是 {answer} 。")}
 
     def __call__(self, desk: Desk, rows: Sequence[Row]) -> list[Row]:
         return [self._one(row) for row in rows]
@@ -90,13 +91,13 @@ class TinyRewriter:
         if not parsed.think or not parsed.answer:
             return replace(row, dropped="not rewritten: it has no thought or no answer")
         language = row.problem.language
-        if language not in self.WORDS:
+        if language not in TINY_WORDS:
             raise ValueError(
-                f"the tiny rewriter speaks {' and '.join(self.WORDS)}, problem {row.problem.id!r} asks for {language!r}"
+                f"the tiny rewriter speaks {' and '.join(TINY_WORDS)}, problem {row.problem.id!r} asks for {language!r}"
             )
-        first, summary = self.WORDS[language]
+        first, summary = TINY_WORDS[language]
         text = f"<think> {first} {in_language(parsed.think, language)} </think> {summary.format(answer=parsed.answer)}"
-        return replace(row, completion=text, provenance={**row.provenance, "rewriter": self.name})
+        return replace(row, completion=text, provenance={**row.provenance, "rewriter": "rule"})
 
 
 def in_language(text: str, language: str) -> str:

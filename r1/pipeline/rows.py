@@ -52,7 +52,7 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         problem = self.problem
         row = {"id": self.id, "question": problem.question, "completion": self.completion, "language": problem.language,
-               "domain": problem.domain, "answer": problem.answer, "provenance": dict(self.provenance)}  # fmt: skip
+               "domain": problem.domain, "answer": problem.answer, "provenance": {"problem": problem.id, **self.provenance}}  # fmt: skip
         return row | ({"meta": problem.meta} if problem.meta else {}) | ({"reason": self.dropped} if self.dropped else {})
 
 
@@ -97,9 +97,8 @@ def report(rows: Sequence[Row], **more: Any) -> dict[str, Any]:
 
 def _counts(rows: Sequence[Row]) -> dict[str, Any]:
     dropped = Counter(row.reason for row in rows if row.dropped is not None)
-    counts = {"read": len(rows), "kept": len(kept(rows)), "dropped": dict(sorted(dropped.items()))}
-    assert counts["read"] == counts["kept"] + sum(dropped.values())
-    return counts
+    assert len(rows) == len(kept(rows)) + sum(dropped.values())
+    return {"read": len(rows), "kept": len(kept(rows)), "dropped": dict(sorted(dropped.items()))}
 
 
 def write_result(folder: str | Path, rows: Sequence[Row], **more: Any) -> dict[str, Any]:
@@ -134,8 +133,16 @@ def load_rows(path: str | Path) -> list[Row]:
         try:
             if isinstance(row, ValueError):
                 raise row
-            problem = Problem(row["id"], row["question"], row["answer"], row["domain"], row["language"], meta=row.get("meta", {}))
-            rows.append(Row(row["id"], problem, row["completion"], row["provenance"]))
+            provenance = dict(row["provenance"])
+            about = Problem(
+                provenance.pop("problem"),
+                row["question"],
+                row["answer"],
+                row["domain"],
+                row["language"],
+                meta=row.get("meta", {}),
+            )
+            rows.append(Row(row["id"], about, row["completion"], provenance))
         except (KeyError, ValueError) as error:
             raise ValueError(f"{path}, {place}: no row of a generated data set ({error})") from error
     return rows

@@ -120,7 +120,7 @@ def _help() -> Iterator[Item]:
 class TinyGeneral:
     """Problems and lessons of these categories.
 
-    One wording of every item, and every third translation, is held out; the first `validation` of them in an order keyed by `seed` are the
+    One wording of every item and a third of the translations are held out, drawn by `seed`; the first `validation` of them are the
     validation problems, the others the test. `documents` are the lessons of the training problems, for `stage=sft`, and two
     greetings that are answered without a thought, as the paper leaves trivial queries.
 
@@ -137,8 +137,11 @@ class TinyGeneral:
         self.items = {item.name: item for item in items() if item.category in categories}
         self.train: list[Problem] = []
         held: list[Problem] = []
-        for number, item in enumerate(self.items.values()):
-            out = self._held_out(item, number, seed)
+        single = [item.name for item in self.items.values() if len(item.questions) == 1]
+        apart = set(shuffled(single, seed, name, "single")[: len(single) // 3])
+        for item in self.items.values():
+            wordings = list(range(len(item.questions)))
+            out = shuffled(wordings, seed, name, item.name)[0] if len(wordings) > 1 or item.name in apart else None
             for i, question in enumerate(item.questions):
                 (held if i == out else self.train).append(self._problem(item, i, question))
         if not 0 <= validation <= len(held):
@@ -153,11 +156,6 @@ class TinyGeneral:
 
     def item(self, problem: Problem) -> Item:
         return self.items[problem.meta["item"]]
-
-    def _held_out(self, item: Item, number: int, seed: int) -> int | None:
-        if len(item.questions) == 1:
-            return 0 if number % 3 == 0 else None
-        return shuffled(list(range(len(item.questions))), seed, self.name, item.name)[0]
 
     def _problem(self, item: Item, wording: int, question: str) -> Problem:
         meta = {"item": item.name, "category": item.category, "references": list(item.replies), "verifier": "exact"}

@@ -13,7 +13,7 @@ from r1.tasks.words import vocabulary
 
 def test_counts_worked_out() -> None:
     """facts 13 items x 3 wordings, self 5 + 2, writing 5 x 3, translation 45 x 1, help 15 x 3, harm 20 x 3. One wording of each is held
-    out, of translations every third: 13 + 2 + 5 + 15 + 15 + 20 = 70."""
+    out, of translations a third: 13 + 2 + 5 + 15 + 15 + 20 = 70."""
     task = TinyGeneral()
     kinds = Counter(problem.meta["category"] for problem in task.train)
     assert kinds == {"facts": 26, "self": 5, "writing": 10, "translation": 30, "help": 30, "harm": 40}
@@ -29,6 +29,8 @@ def test_what_the_test_asks_was_taught_in_other_words() -> None:
     taught = {problem.meta["item"] for problem in task.train}
     asked = [problem for problem in task.test + task.validation if problem.meta["category"] != "translation"]
     assert {problem.meta["item"] for problem in asked} <= taught
+    translated = {problem.question.split()[2] for problem in task.train if problem.meta["category"] == "translation"}
+    assert translated == {"plus", "minus", "times", "加", "减", "乘"}  # whole sums are new in the test, no word is
 
 
 def test_every_word_is_in_the_two_lists_and_the_new_list_is_used() -> None:
