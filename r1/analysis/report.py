@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from r1.analysis import figures
+from r1.analysis import figures, observatory
 from r1.analysis.browser import MAX_TRACES, browser
 from r1.analysis.page import Section
 from r1.analysis.page import page as shell
@@ -27,7 +27,16 @@ def report(run_folder: str | Path, out: str | Path | None = None, max_traces: in
 
 
 def page(run: Run, found: Digest, max_traces: int = MAX_TRACES) -> str:
-    makers = (_accuracy, _behaviour, _update, _pretraining, _stories, partial(_browser, max_traces=max_traces), _record)
+    makers = (
+        _accuracy,
+        _behaviour,
+        observatory.section,
+        _update,
+        _pretraining,
+        _stories,
+        partial(_browser, max_traces=max_traces),
+        _record,
+    )
     sections = [section for make in makers if (section := make(run, found))]
     footer = f"Written by <code>r1 report</code> from {found.count:,} traces and {len(run.curves)} metrics. Nothing on this page is loaded from elsewhere."
     return shell(run.name, _setting(run), sections, _opening(run), footer)
