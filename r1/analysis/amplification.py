@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
-from r1.analysis.observatory import Snapshot, reinforced, snapshots
+from r1.analysis.observatory import Snapshot, snapshots
 from r1.analysis.page import page
 from r1.analysis.plots import Line, chart
 from r1.analysis.reading import read_run
@@ -64,10 +65,10 @@ def read_arm(folder: str | Path) -> tuple[Seed, ...]:
     folder = Path(folder)
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not any(path.rglob("metrics.csv")):
+        if not (path / "r1_zero" / "metrics.csv").is_file():
             continue
-        run = read_run(path)
-        if not reinforced(run).summary:
+        run = read_run(path / "r1_zero")
+        if not run.summary:
             warnings.warn(f"{path} is not finished and is left out", stacklevel=2)
         elif shots := snapshots(run):
             found.append(Seed(path.name, tuple(shots)))
@@ -151,6 +152,20 @@ def _points(mean: Mean | None) -> str:
         return "(not measurable)"
     text = f"{100 * mean.value:+.0f} points"
     return text + (f" ({100 * mean.interval[0]:+.0f} to {100 * mean.interval[1]:+.0f})" if mean.interval else "")
+
+
+def as_json(found: Answer) -> dict[str, Any]:
+    """The figures behind the answer, for a notebook: arms -> seeds -> evaluations."""
+
+    def row(shot: Snapshot) -> dict[str, Any]:
+        facts = {name: getattr(shot, name) for name in ("step", "samples", "reflects", "accuracy", "length")}
+        return facts | {"pays": asdict(shot.pays) if shot.pays else None}
+
+    arms = {name: {seed.name: [row(shot) for shot in seed.shots] for seed in seeds} for name, seeds in found.arms.items()}
+    figures = {
+        name: {arm: asdict(mean) if mean else None for arm, mean in getattr(found, name).items()} for name in ("payoff", "growth")
+    }
+    return {"verdict": found.verdict, **figures, "arms": arms}
 
 
 def html(found: Answer) -> str:

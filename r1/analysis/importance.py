@@ -141,8 +141,8 @@ def _round(
     prefixes: list[Prefix] = []
     for state in states:
         span = state.span
-        for kept in (span.after, span.before):
-            prefixes.append(forced(policy, span.trace, kept) if measure == "forced_answer" else Prefix(span.trace, kept))
+        for tokens in (span.after, span.before):
+            prefixes.append(forced(policy, span.trace, tokens) if measure == "forced_answer" else Prefix(span.trace, tokens))
     rollouts = sampler(prefixes, n)
     for state, kept, replaced in zip(states, rollouts[::2], rollouts[1::2]):
         state.kept.rollouts += kept

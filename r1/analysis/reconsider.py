@@ -33,7 +33,7 @@ _BREAK = re.compile(r"[.!?。！？]+(?=\s|$|[^\x00-\x7f])|\n")
 @dataclass(frozen=True, slots=True)
 class Arm:
     """One way of choosing the place. entropy: mean over traces, in nats, of the next token there; with_cue, without: share of right
-    rollouts; comparison: with minus without over problems, with intervals and p."""
+    rollouts, problems weighing the same; comparison: with minus without over problems, with intervals and p."""
 
     where: Where
     traces: int
@@ -121,9 +121,6 @@ def _arm(
         sides = by_problem.setdefault(trace.problem.id, ([], []))
         sides[0].extend(r.right for r in first)
         sides[1].extend(r.right for r in second)
-    without, with_cue = ([r for sides in by_problem.values() for r in sides[i]] for i in (0, 1))
-    comparison = compare(
-        [Tally.of(sides[0]) for sides in by_problem.values()], [Tally.of(sides[1]) for sides in by_problem.values()]
-    )
-    mean_entropy = sum(at) / len(at)
-    return Arm(way, len(traces), mean_entropy, sum(with_cue) / len(with_cue), sum(without) / len(without), comparison)
+    without, with_cue = ([Tally.of(sides[i]) for sides in by_problem.values()] for i in (0, 1))
+    means = [sum(tally.pass_at(1) for tally in tallies) / len(tallies) for tallies in (with_cue, without)]
+    return Arm(way, len(traces), sum(at) / len(at), means[0], means[1], compare(without, with_cue))

@@ -69,7 +69,12 @@ def spans(trace: Trace, policy: Policy, until: Literal["sentence", "cue"] = "sen
     """The reflections in a completion's thought, each from its cue to the end of its sentence, or the cue alone.
 
     A sentence that holds several cues is one span. Reflections after the thought are left out: the answer is settled there.
+    ValueError where the policy's tokenizer is not the trace's.
     """
+    if policy.decode(trace.token_ids) != trace.text:
+        raise ValueError(
+            f"the trace of {trace.problem.id!r} decodes to another text with this policy's tokenizer and template; use those it was sampled with"
+        )
     close = trace.text.rfind("</think")
     found: list[tuple[int, int]] = []
     for r in find_reflections(trace.text, REFLECTIVE):
@@ -130,7 +135,7 @@ class Resampler:
             return []
         seeds = []
         for prefix in prefixes:
-            key = (prefix.trace.problem.id, prefix.trace.seed, *prefix.completion)
+            key: tuple[int | str, ...] = (prefix.trace.problem.id, prefix.trace.seed, *prefix.completion)
             seeds.append([repro.key(self.seed, "resample", *key, i) for i in range(self._drawn[key], self._drawn[key] + n)])
             self._drawn[key] += n
         prompts = [[*prefix.trace.prompt_ids, *prefix.completion] for prefix in prefixes]

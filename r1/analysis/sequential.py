@@ -25,7 +25,7 @@ from r1.evaluation.intervals import difference_interval
 MARGIN = 0.15  # the smallest difference in P(right) that is worth reporting
 FULL = 100  # samples a side of the fixed design (Thought Anchors, 2506.19143)
 FIRST, STEP = 8, 4  # samples a side of the first round and of each later one
-MISS, SURE = 0.035, 0.8
+MISS, SURE = 0.03, 0.9
 Floats = NDArray[np.float64]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,19 +11,20 @@ ARMS = {"informative": "reflection_pays", "useless": "reflection_useless"}  # ar
 
 
 def main(argv: Sequence[str]) -> int:
-    """Train what is missing, read everything, write answer.md and answer.html. A run that finished is not repeated."""
+    """Train what is missing, read everything, write answer.md, answer.json and answer.html. A run that finished is not repeated."""
     options = _options(argv)
     if not options.read:
         for seed in options.seeds:
             for arm, experiment in ARMS.items():
                 _one(options.out / arm / f"seed_{seed}", experiment, seed, options.set)
-    from r1.analysis.amplification import answer, html, markdown, read_arm
+    from r1.analysis.amplification import answer, as_json, html, markdown, read_arm
 
     try:
         found = answer(*(read_arm(options.out / arm) for arm in ARMS))
     except ValueError as error:
         raise SystemExit(f"r1 reflection: {error}") from error
     (options.out / "answer.md").write_text(markdown(found), encoding="utf-8")
+    (options.out / "answer.json").write_text(json.dumps(as_json(found), indent=1) + "\n", encoding="utf-8")
     (options.out / "answer.html").write_text(html(found), encoding="utf-8")
     print(markdown(found))
     print(options.out / "answer.html")

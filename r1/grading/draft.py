@@ -27,7 +27,8 @@ _PIECE = re.compile(rf"\d+|{_SPELT}")
 _NUMBER = r"-?\d[\d,]*(?:\.\d+)?(?:\s*/\s*\d+)?(?:\s*\\?%)?|-?\\d?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\}"
 _RESULT = re.compile(
     r"(?:=|≈|\\approx|\b(?:is|are|be|equals|gives|approximately|about)\b|得|是|为)\s*(?:approximately|about|[$*\\( ])*"
-    rf"({_NUMBER})(?=\s*(?:\^\{{?\\circ|[^\w\s+*/^(\\-]|\\\)|\s|$))"
+    # not a part of a longer number, and not the first term of an expression; 45^\circ is 45
+    rf"({_NUMBER})(?!\w|[.,]\d)(?!\s*(?:[+*/(-]|\^(?!\{{?\\circ)|\\(?:cdot|times|sqrt|pi|d?frac)))"
 )
 
 
@@ -51,12 +52,8 @@ def draft(text: str, problem: Problem | None = None) -> str | None:
 
 def _combination(body: str) -> str | None:
     """The last numbers joined by operators, in signs or in words, spelt with signs."""
-    found = None
-    for found in _COMBINATION.finditer(body):
-        pass
-    if found is None:
-        return None
-    return " ".join(_OPERATORS.get(piece, piece) for piece in _PIECE.findall(found.group()))
+    found = [match.group() for match in _COMBINATION.finditer(body)]
+    return " ".join(_OPERATORS.get(piece, piece) for piece in _PIECE.findall(found[-1])) if found else None
 
 
 def _result(body: str) -> str | None:
