@@ -25,9 +25,10 @@
 # no way to know when. Both get the same pure RL: accuracy and format, 80 steps of GRPO. If the first reading is right, one of them will
 # keep its "wait" and the other will not.
 #
-# Everything below is read from the runs' traces (the first 80 validation problems, 8 samples each, at steps 0, 20, 40, 60, 80) and from
-# the two base models, which are in `notebooks/data` and took two minutes each to make. To look at your own runs, set `R1_RUN` and
-# `R1_CONTROL` to run folders as `r1 demo`, `r1 train` or `r1 reflection` leave them.
+# Everything below is read from the runs' traces (the first 80 validation problems, 8 samples each, at steps 0, 20, 40, 60, 80; made
+# small by `data/shrink.py`) and from the two base models in bf16. A base and its run took 316 and 262 s on one shared CPU
+# core. To look at your own runs, set `R1_RUN` and `R1_CONTROL` to folders as `r1 train`, `r1 demo` or `r1 reflection` leave them; where a folder
+# holds no base model (`base/hf`), sections 4 and 5 leave it out.
 
 # %%
 import json
@@ -39,13 +40,14 @@ import torch
 
 from r1.analysis.aha import formal_ahas
 from r1.analysis.importance import importance
-from r1.analysis.observatory import checkpoints, snapshot
+from r1.analysis.observatory import checkpoints, reinforced, snapshot
 from r1.analysis.onset import onset
 from r1.analysis.outcome import OUTCOMES, turns
 from r1.analysis.reading import read_run
 from r1.analysis.reconsider import reconsider
 from r1.analysis.reflection import reflects
 from r1.analysis.resampling import spans
+from r1.analysis.series import behaviour
 from r1.policy import Policy
 from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
@@ -58,7 +60,7 @@ RUNS = {
     "no verdicts": Path(os.environ.get("R1_CONTROL", DATA / "useless")),
 }
 COLOURS = {"verdicts": "C0", "no verdicts": "C3"}
-runs = {name: read_run(folder) for name, folder in RUNS.items()}
+runs = {name: reinforced(read_run(folder)) for name, folder in RUNS.items()}
 groups = {name: checkpoints(run.traces()) for name, run in runs.items()}
 shots = {name: [snapshot(step, found) for step, found in seen.items()] for name, seen in groups.items()}
 for name, seen in shots.items():
@@ -83,6 +85,19 @@ for name, run in runs.items():
 axes[0].set(xlabel="step", ylabel="rollouts that reflect", ylim=(0, 1))
 axes[1].set(xlabel="step", ylabel="tokens a rollout", ylim=(0, None))
 axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# What else drifts, in the evaluation samples: the tags that they use (distance to the first evaluation's mix), words of both languages
+# in one sample, four-word phrases used before. The format reward moves the first in both; the second and the third come with searching.
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(10, 2.6))
+for name, run in runs.items():
+    written = behaviour(run.traces(), phase=f"eval/{run.benchmarks[0]}")
+    for axis, what in zip(axes, ("template drift", "two languages", "repetition")):
+        axis.plot(written[what].x, written[what].y, color=COLOURS[name], marker=".")
+        axis.set(xlabel="step", title=what, ylim=(0, 0.7))
 plt.show()
 
 # %% [markdown]
@@ -166,7 +181,8 @@ for name, seen in groups.items():
 # (2506.19143), which draws 100 samples a side; a sequential rule stops here where the answer is clear.
 
 # %%
-policies = {name: Policy.load(RUNS[name] / "base" / "hf", template="tiny") for name in RUNS}
+bases = {name: folder / "base" / "hf" for name, folder in RUNS.items()}
+policies = {name: Policy.load(path, template="tiny") for name, path in bases.items() if path.is_dir()}
 sampling = Sampling(max_new_tokens=192)
 measures = ("forced_answer", "resampling", "counterfactual")
 worth = {}
@@ -178,7 +194,7 @@ for name, policy in policies.items():
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharey=True)
 for axis, measure in zip(axes, measures):
-    for name in RUNS:
+    for name in policies:
         values = sorted(found.value for found in worth[name, measure] if found.value is not None)
         axis.plot([i / max(1, len(values) - 1) for i in range(len(values))], values, color=COLOURS[name], marker=".", label=name)
         found = worth[name, measure]

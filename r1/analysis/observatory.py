@@ -20,6 +20,7 @@ from r1.analysis.outcome import OUTCOMES, Outcomes, grouped, is_right, outcomes,
 from r1.analysis.page import Section
 from r1.analysis.plots import Line, chart
 from r1.analysis.reading import Run
+from r1.analysis.series import behaviour
 from r1.analysis.tables import shown
 from r1.analysis.trace_view import EVALUATION, Digest, place
 from r1.evaluation.intervals import Comparison
@@ -139,6 +140,18 @@ def _paid(found: Comparison | None) -> list[str]:
         return ["–", "–"]
     low, high = found.problems
     return [f"{100 * found.difference:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})", f"{found.p:.2g}"]
+
+
+def _writing(seen: Mapping[float, Sequence[Group]]) -> str:
+    """How the evaluation samples are written: their templates against those of the first evaluation, cut off, in two languages."""
+    rows = (
+        (trace, {"step": step, "phase": "seen"}) for step, groups in seen.items() for group in groups for trace in group.traces
+    )
+    found = behaviour(rows, "seen")
+    names = ("template drift", "truncated", "two languages", "repetition")
+    lines = [Line(name, found[name].x, found[name].y, colour=i + 1) for i, name in enumerate(names) if name in found]
+    note = "Template drift: total variation distance of the templates that samples follow to those of the first evaluation."
+    return chart(lines, "How the samples are written", note, percent=True, y_range=(0, 1), wide=True)
 
 
 def _charts(shots: Sequence[Snapshot]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,21 @@ def test_it_runs_and_finds_what_it_says(monkeypatch):
 
 
 @pytest.mark.slow
-def test_it_accepts_a_run_folder(monkeypatch, tmp_path):
-    """The control in place of the run: the claim of the first sections then fails to hold, and the cells still run."""
+def test_it_accepts_run_folders(monkeypatch, tmp_path):
+    """A folder of `r1 demo`, with a base that was evaluated while it read, and one of `r1 train`, without a base."""
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    monkeypatch.setenv("R1_RUN", str(DATA / "useless"))
+    demo = tmp_path / "demo"
+    shutil.copytree(DATA / "informative", demo / "r1_zero")
+    shutil.move(demo / "r1_zero" / "base", demo / "base")
+    shutil.copytree(demo / "r1_zero" / "traces", demo / "base" / "traces")
+    (demo / "base" / "metrics.csv").write_text("step,train/loss\n1000,1.0\n")
+    shutil.copytree(DATA / "useless", tmp_path / "train")
+    shutil.rmtree(tmp_path / "train" / "base")
+    monkeypatch.setenv("R1_RUN", str(demo))
+    monkeypatch.setenv("R1_CONTROL", str(tmp_path / "train"))
     found = runpy.run_path(str(NOTEBOOKS / "aha_moments.py"))
-    assert found["shots"]["verdicts"] == found["shots"]["no verdicts"]
+    assert [shot.samples for shot in found["shots"]["verdicts"]] == [640] * 5  # the base's own evaluations are not among them
+    assert list(found["policies"]) == ["verdicts"]
 
 
 def test_the_shipped_data_are_small_and_whole():
@@ -52,7 +62,7 @@ def test_the_answer_over_seeds_is_the_one_the_notebook_gives():
     assert min(len(found) for found in seeds["arms"].values()) >= 2
 
 
-@pytest.mark.parametrize("name", ["aha_moments"])
+@pytest.mark.parametrize("name", ["aha_moments", "kernel_vs_reference"])
 def test_the_executed_pair_is_up_to_date(name):
     jupytext = pytest.importorskip("jupytext")
     source, executed = (jupytext.read(NOTEBOOKS / f"{name}{ending}") for ending in (".py", ".ipynb"))
