@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from r1.analysis import figures, ledger_view
+from r1.analysis import figures, ledger_view, observatory
 from r1.analysis.browser import MAX_TRACES, Rescore, browser
 from r1.analysis.page import Section
 from r1.analysis.page import page as shell
@@ -40,7 +40,7 @@ def _by_policy(run: Run) -> Rescore:
 
 def page(run: Run, found: Digest, max_traces: int = MAX_TRACES, rescore: Rescore | None = None) -> str:
     browse = partial(_browser, max_traces=max_traces, rescore=rescore)
-    makers = (_ledger, _accuracy, _behaviour, _update, _pretraining, _stories, browse, _record)
+    makers = (_ledger, _accuracy, _behaviour, observatory.section, _update, _pretraining, _stories, browse, _record)
     sections = [section for make in makers if (section := make(run, found))]
     footer = f"Written by <code>r1 report</code> from {found.count:,} traces and {len(run.curves)} metrics. Nothing on this page is loaded from elsewhere."
     return shell(run.name, _setting(run), sections, _opening(run), footer)

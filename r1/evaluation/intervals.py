@@ -38,6 +38,13 @@ class Tally:
     right: tuple[bool, ...]
     unparsed: int = 0
 
+    @classmethod
+    def of(cls, verdicts: Sequence[bool]) -> Tally:
+        """Of verdicts alone, where only pass@k is asked for: right samples are one class and wrong ones another."""
+        right = sum(verdicts)
+        classes = [(size, verdict) for size, verdict in ((right, True), (len(verdicts) - right, False)) if size]
+        return cls(tuple(size for size, _ in classes), tuple(verdict for _, verdict in classes))
+
     @property
     def n(self) -> int:
         return sum(self.sizes) + self.unparsed
@@ -102,6 +109,19 @@ def _wilson(m: float, n: float, z: float) -> tuple[float, float]:
     scale = 1 + z * z / n
     low, high = (centre - half) / scale, (centre + half) / scale
     return max(0.0, min(low, m)), min(1.0, max(high, m))  # rounding must not leave the figure outside its own interval
+
+
+def difference_interval(right: int, n: int, other_right: int, other_n: int) -> tuple[float, float]:
+    """95 % interval of the difference of two independent shares, other_right / other_n - right / n (Newcombe 1998, method 10).
+
+    Wilson's bounds of both shares, put together: it stays inside [-1, 1] and is no point when both shares are 0 or 1.
+    """
+    if not (0 <= right <= n and 0 <= other_right <= other_n and n and other_n):
+        raise ValueError(f"a difference of shares needs samples on both sides, got {right} of {n} and {other_right} of {other_n}")
+    p, q = right / n, other_right / other_n
+    (low_p, high_p), (low_q, high_q) = _wilson(p, n, Z), _wilson(q, other_n, Z)
+    below, above = sqrt((q - low_q) ** 2 + (high_p - p) ** 2), sqrt((high_q - q) ** 2 + (p - low_p) ** 2)
+    return q - p - below, q - p + above
 
 
 def t_quantile(freedom: int) -> float:
