@@ -5,6 +5,7 @@
 
 from .imitation import linear_cross_entropy, linear_kl
 from .launch import set_backend
+from .levels import policy_loss
 from .linear import linear_logps, linear_loss
 from .logits import logits_loss
 from .objective import Objective
@@ -19,6 +20,7 @@ __all__ = [
     "linear_logps",
     "linear_loss",
     "logits_loss",
+    "policy_loss",
     "set_backend",
     "token_loss",
 ]

@@ -20,10 +20,12 @@ from typing import Literal
 Surrogate = Literal["clip", "cispo", "reinforce", "sapo"]
 Ratio = Literal["token", "sequence_sum", "sequence_mean"]
 KL = Literal["none", "k1", "k2", "k3"]
+Fusion = Literal["linear", "logits", "token"]
 
 SURROGATES = ("clip", "cispo", "reinforce", "sapo")
 RATIOS = ("token", "sequence_sum", "sequence_mean")
 KLS = ("none", "k1", "k2", "k3")
+FUSIONS = ("linear", "logits", "token")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Objective:
     entropy_coef  bonus on H, with the same weights w as the loss; needs logits, so `token_loss` refuses it
     temperature of the sampler, T > 0: every log-probability here is of softmax(z / T)
     tis_cap     C in rho = min(exp(o - s), C), on P and not on K; None: no correction, and sampler_logp is only measured
+    fusion      the level at which `policy_loss` computes it; no number depends on it (see levels.py)
     """
 
     surrogate: Surrogate = "clip"
@@ -61,12 +64,14 @@ class Objective:
     temperature: float = 1.0
     tis_cap: float | None = None
     sapo_tau: Sequence[float] | None = None
+    fusion: Fusion = "linear"
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("surrogate", self.surrogate, SURROGATES),
             ("ratio", self.ratio, RATIOS),
             ("kl", self.kl, KLS),
+            ("fusion", self.fusion, FUSIONS),
         ):
             if value not in known:
                 raise ValueError(f"Objective.{name} must be one of {', '.join(known)}, got {value!r}")
@@ -82,6 +87,10 @@ class Objective:
             )
         if self.tis_cap is not None and not self.tis_cap > 0:
             raise ValueError(f"Objective.tis_cap must be positive or None, got {self.tis_cap}")
+        if self.fusion == "token" and self.needs_logits:
+            raise ValueError(
+                "Objective.entropy_coef > 0 needs the logits, which fusion='token' has lost; use 'linear' or 'logits'"
+            )
 
     def _check_clip(self) -> None:
         clipped = self.surrogate in ("clip", "cispo")

@@ -6,6 +6,7 @@ Losses never ask for logits. They take the hidden states that predict the comple
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +15,11 @@ from r1_kernels import linear_logps
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from r1.policy.lora import Lora, adapter_of, base_of, is_adapter, load_adapter, merged_state, save_adapter
 from r1.policy.packing import ONE_ROW, pack, why_not_packed
 from r1.policy.prompts import Template, named
-from r1.policy.sharding import is_sharded, rank, reshard, whole_state
+from r1.policy.sharding import cast, is_sharded, rank, reshard, whole_state
+from r1.policy.words import add_words as append_words
 from r1.records import Batch, Problem
 
 # What these configuration fields do to the logits happens after the head, where a fused loss would not see it.
@@ -51,9 +54,22 @@ class Policy(nn.Module):
         attention: str = "sdpa",
         gradient_checkpointing: bool = False,
         trust_remote_code: bool = False,
+        lora: Lora | None = None,
+        add_words: Sequence[str] | None = None,
     ) -> Policy:
-        """A policy from a folder or hub id. `attention` is any name that transformers knows (sdpa, flash_attention_2, eager)."""
+        """A policy from a folder or hub id. `attention` is any name that transformers knows (sdpa, flash_attention_2, eager).
+
+        With `lora` the model is frozen and a fresh adapter learns. A folder that holds a saved adapter is its model with that
+        adapter, which learns on. `add_words` appends those of these words to the vocabulary that it lacks (see `r1.policy.words`).
+        """
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        adapter = path if is_adapter(path) else None
+        if adapter is not None:
+            if lora is not None:
+                raise ValueError(
+                    f"{str(path)!r} is an adapter, which learns on with its own rank and targets: leave policy.lora null"
+                )
+            path = base_of(adapter)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **options)
             model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention, **options)
@@ -62,18 +78,28 @@ class Policy(nn.Module):
                 f"no model at {str(path)!r}: expected a folder with config.json, weights and tokenizer, or a hub id this machine "
                 f"can reach (or has cached). {str(error).splitlines()[0]}"
             ) from error
+        if add_words:
+            append_words(model, tokenizer, add_words)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        return cls(model, tokenizer, template)
+        policy = cls(model, tokenizer, template)
+        if adapter is not None:
+            load_adapter(model, adapter)
+        elif lora is not None:
+            lora.attach(model)
+        return policy
 
     def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
-        """A complete Hugging Face folder: safetensors, config, generation config, tokenizer. The first of several ranks writes
-        it; where the weights are sharded, all of them call this. `dtype` is that of the written weights, None their own."""
+        """A complete Hugging Face folder: safetensors, config, generation config, tokenizer. An adapter is merged into the
+        weights, and kept alone in the folder's `adapter/`. The first of several ranks writes; where the weights are sharded, all
+        of them call this. `dtype` is that of the written weights, None their own."""
         folder = Path(folder)
-        state = whole_state(self.model, dtype) if is_sharded(self) or dtype is not None else None
+        state = whole_state(self.model, dtype) if is_sharded(self) else None
         if rank() == 0:
-            self.model.save_pretrained(folder, state_dict=state)
+            self.model.save_pretrained(folder, state_dict=cast(merged_state(self.model), dtype) if state is None else state)
             self.tokenizer.save_pretrained(folder)
+            if adapter_of(self.model) is not None:
+                save_adapter(self.model, folder / "adapter")
         return folder
 
     @property

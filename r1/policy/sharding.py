@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.tensor import DTensor
 
+from r1.policy.lora import adapter_of
+
 T = TypeVar("T")
 
 
@@ -64,6 +66,8 @@ def shard(module: Any, mesh: Any, compute_dtype: torch.dtype | None = None) -> N
     """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    if adapter_of(module.model) is not None:
+        raise ValueError("a policy with a LoRA adapter is not sharded (its reference shares the frozen weights): use trainer=ddp")
     layers = getattr(module.model.base_model, "layers", None)
     if not isinstance(layers, nn.ModuleList):
         raise ValueError(
@@ -95,6 +99,15 @@ def gathered_model(module: Any, dtype: torch.dtype | None = None) -> Any:
     model.load_state_dict(_gathered(module.model, dtype), assign=True)
     model.requires_grad_(False)
     return model
+
+
+def cast(state: dict[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """A state dict in another dtype (None leaves it); tied weights stay tied."""
+    done: dict[tuple[int, torch.Size], Tensor] = {}
+    for tensor in state.values():
+        if (key := (tensor.data_ptr(), tensor.shape)) not in done:
+            done[key] = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+    return {name: done[tensor.data_ptr(), tensor.shape] for name, tensor in state.items()}
 
 
 def whole_state(model: nn.Module, dtype: torch.dtype | None = None) -> dict[str, Tensor]:

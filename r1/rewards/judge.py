@@ -12,12 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +21,7 @@ from typing import Any
 
 from r1.records import Trace
 from r1.rewards.base import read
+from r1.rewards.endpoint import Endpoint, Unavailable
 
 PROMPT = """You compare a candidate's answer with the reference answer to a question. Judge only whether the candidate's final \
 answer means the same as the reference; style, length and politeness do not count. The candidate's text stands between the lines \
@@ -43,60 +40,9 @@ Candidate's answer:
 
 Reply with one JSON object and nothing else: {{"analysis": "<one or two sentences>", "correctness": "correct" or "incorrect"}}"""
 
+__all__ = ["Endpoint", "Judge", "LocalModel", "Unavailable", "read_verdict"]
+
 _VERDICTS = {"correct": 1.0, "true": 1.0, "yes": 1.0, "incorrect": 0.0, "false": 0.0, "no": 0.0}
-
-
-class Unavailable(Exception):
-    """The backend gave no reply, for a reason that has nothing to do with the answer."""
-
-
-class Endpoint:
-    """Any server with OpenAI's chat route: `url` is what stands before `/chat/completions`, e.g. http://localhost:8000/v1.
-
-    The key, where one is needed, is read from the environment variable `key_variable` and is never stored or printed.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        timeout: float = 60.0,
-        retries: int = 3,
-        max_tokens: int = 512,
-        key_variable: str = "JUDGE_API_KEY",
-    ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"the judge's url must begin with http:// or https://, got {url!r}")
-        self.url, self.model, self.timeout, self.retries = url.rstrip("/"), model, timeout, retries
-        self.max_tokens, self.key_variable = max_tokens, key_variable
-
-    @property
-    def name(self) -> str:
-        return self.model
-
-    def __call__(self, prompt: str) -> str:
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": prompt}],
-            "temperature": 0,
-            "max_tokens": self.max_tokens,
-        }
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_variable):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(f"{self.url}/chat/completions", json.dumps(body).encode(), headers)
-        for attempt in range(self.retries + 1):
-            try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:
-                    return json.load(response)["choices"][0]["message"]["content"] or ""
-            except urllib.error.HTTPError as error:
-                if error.code in (400, 401, 403, 404, 422):  # asking again will not help, and neither will masking every sample
-                    raise ValueError(f"the judge at {self.url} refused the request: {error.code} {error.reason}") from error
-            except (OSError, ValueError, KeyError, IndexError, TypeError):
-                pass  # no connection, or a reply that is not what the route promises
-            if attempt < self.retries:
-                time.sleep(min(8.0, 0.25 * 2**attempt))
-        raise Unavailable(self.url)
 
 
 class LocalModel:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from r1_kernels import Objective
 
+from r1.policy import Policy
+from r1.rewards import Reward
 from r1.rollout.engine import Sampling
 
 
@@ -42,3 +44,17 @@ def check_grpo(
             "top-p or top-k sampling renormalises the sampler's log-probabilities, so they are no old policy of this loss; "
             "set stage.old_logp=policy (and objective.tis_cap to correct for the difference), or top_p=1 top_k=0"
         )
+
+
+def token_limits(sampling: Sampling, schedule: dict[int, int], policy: Policy, reward: Reward) -> list[tuple[int, int]]:
+    """(first optimiser update, token limit), the latest first. What would fail at a later update is refused at the start."""
+    limits = {0: sampling.max_new_tokens} | schedule
+    room = getattr(policy.model.config, "max_position_embeddings", None)
+    if min(limits) < 0 or min(limits.values()) < 1 or (schedule and room is not None and max(limits.values()) >= room):
+        raise ValueError(
+            f"length_schedule maps optimiser updates (0 or more) to token limits (1 or more, below the model's {room} positions), got {schedule}"
+        )
+    fixed = [name for name, part in reward.parts.items() if hasattr(part, "limit")]
+    if schedule and fixed:
+        raise ValueError(f"reward parts {', '.join(fixed)} reckon with one token limit: leave out them or the length_schedule")
+    return sorted(limits.items(), reverse=True)

@@ -23,6 +23,7 @@ class DocumentFile:
 
     question, completion   column names; None: the usual ones (problem, question, prompt; completion, response, output). A column
                            of chat messages gives its last user message as the question and its last assistant message as the body
+    language               of the rows that have no column `language`; their domain is general where they have no column `domain`
     on_bad                 "error" names the line of a row that cannot be used, "skip" leaves it out and counts it
     """
 
@@ -42,7 +43,8 @@ class DocumentFile:
     def _lesson(self, row: Row) -> Lesson:
         asked = column(row, self.question, (*QUESTION_COLUMNS, "messages"))
         learned = completion_text(column(row, self.completion, COMPLETION_COLUMNS))
-        return Lesson(Problem(str(row.get("id", "")), question_text(asked), domain="general", language=self.language), learned)
+        language, domain = str(row.get("language") or self.language), str(row.get("domain") or "general")
+        return Lesson(Problem(str(row.get("id", "")), question_text(asked), domain=domain, language=language), learned)
 
 
 def completion_text(value: Any) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from r1_kernels import Objective, linear_logps, linear_loss, logits_loss, rows, token_loss
+from r1_kernels import Objective, linear_logps, linear_loss, logits_loss, policy_loss, rows, token_loss
 from r1_kernels.dense import dense_logps, dense_loss
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -459,3 +460,34 @@ def test_nothing_learned_still_has_every_figure():
 def test_wrong_shapes_are_refused_by_name(change, reason):
     with pytest.raises(ValueError, match=reason):
         fused(Objective(), batch(dtype=torch.float32) | change)
+
+
+def at_its_level(objective: Objective, data: dict):
+    """(loss, d hidden, d head, statistics) of `policy_loss`."""
+    hidden, head = (data[k].clone().requires_grad_() for k in ("hidden", "head"))
+    columns = [data[k] for k in ("targets", "old_logp", "ref_logp", "advantage", "weight")]
+    loss, stats = policy_loss(hidden, head, *columns, objective=objective, sampler_logp=data["sampler_logp"])
+    loss.backward()
+    return loss.detach(), hidden.grad, head.grad, stats.as_dict()
+
+
+@pytest.mark.parametrize("fusion", ["logits", "token"])
+@pytest.mark.parametrize("switches", OBJECTIVES, ids=str)
+def test_fusion_chooses_how_a_loss_is_computed_and_never_what_it_is(switches, fusion):
+    objective = Objective(**switches)
+    if fusion == "token" and objective.needs_logits:
+        with pytest.raises(ValueError, match="'linear' or 'logits'"):
+            replace(objective, fusion=fusion)
+        return
+    *tensors, stats = at_its_level(replace(objective, fusion=fusion), batch())
+    *expected, figures = at_its_level(objective, batch())
+    for got, want in zip(tensors, expected):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
+    assert len(stats) > 10
+    for name, value in stats.items():  # (a) sees no distribution, so it has fewer figures
+        assert value == pytest.approx(figures[name], rel=1e-9), name
+
+
+def test_fusion_has_three_levels():
+    with pytest.raises(ValueError, match="linear, logits, token"):
+        Objective(fusion="dense")

@@ -43,7 +43,7 @@ class Low(HFEngine):
 
 
 def figure(stage, name: str) -> float:
-    return float(stage.trainer.logged_metrics[name])
+    return float(stage.trainer.callback_metrics[name])
 
 
 def drawn(stage) -> list[tuple[list[int], int]]:

@@ -21,7 +21,7 @@ from r1.rollout.hf import HFEngine
 
 
 def values(stage, name: str) -> float:
-    return float(stage.trainer.logged_metrics[name])
+    return float(stage.trainer.callback_metrics[name])
 
 
 @pytest.mark.parametrize("aggregation", ["grpo", "bnpo", "dapo", "dr_grpo"])
@@ -33,6 +33,14 @@ def test_cutting_a_step_into_micro_batches_changes_nothing(lab, aggregation, mic
     assert values(cut, metrics.LOSS) == pytest.approx(values(whole, metrics.LOSS), abs=1e-6)
     assert values(cut, metrics.GRAD_NORM) == pytest.approx(values(whole, metrics.GRAD_NORM), rel=1e-5)
     assert torch.allclose(lab.weights(cut), lab.weights(whole), atol=1e-6)
+
+
+def test_the_level_of_fusion_changes_no_weight(lab):
+    stages = [lab.grpo(objective=Objective(kl="k3", beta=0.1, fusion=level), steps=2) for level in ("linear", "logits", "token")]
+    for stage in stages:
+        lab.fit(stage)
+    for other in stages[1:]:
+        assert torch.allclose(lab.weights(other), lab.weights(stages[0]), atol=1e-6)
 
 
 def test_groups_without_signal_change_nothing_but_the_cost(lab):

@@ -68,7 +68,7 @@ def whole(stage: Any) -> torch.Tensor:
 
 def run(stage: Any, lab: Any, fitter: Trainer) -> tuple[torch.Tensor, dict[str, float]]:
     fitter.fit(stage, train_dataloaders=stage.loader(lab.Problems()))
-    return whole(stage), {name: float(value) for name, value in fitter.logged_metrics.items() if not name.startswith("time/")}
+    return whole(stage), {name: float(value) for name, value in fitter.callback_metrics.items() if not name.startswith("time/")}
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])

@@ -25,6 +25,13 @@ def test_questions_with_completions_and_chats(tmp_path: Path) -> None:
     assert (task.documents[1].problem.question, task.documents[1].body) == ("1 + 1?", "<think> easy </think> 2")
 
 
+def test_language_and_domain_of_a_row_count_before_the_argument(tmp_path: Path) -> None:
+    rows = {"question": "几？", "completion": "二", "language": "zh", "domain": "math"}, {"question": "2?", "completion": "two"}
+    chinese, english = (lesson.problem for lesson in DocumentFile(lesson_file(tmp_path, *rows)).documents)
+    assert (chinese.language, chinese.domain) == ("zh", "math")
+    assert (english.language, english.domain) == ("en", "general")
+
+
 def test_columns_by_name(tmp_path: Path) -> None:
     path = lesson_file(tmp_path, {"ask": "2?", "say": "two", "question": "no", "response": "no"})
     (lesson,) = DocumentFile(path, question="ask", completion="say").documents

@@ -15,12 +15,15 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 # train, validation, test problems
 OFFLINE = {
     "pair_countdown": (1319, 188, 250), "pair_countdown_4": (2195, 309, 250), "countdown": (9998, 201, 501), "arithmetic": (10000, 200, 500),
+    "tiny_general": (141, 30, 40), "tiny_helpful": (303, 69, 81), "tiny_safe": (251, 51, 74),
 }  # fmt: skip
 WITH_DATA = {"aime24": 30, "aime25": 30, "aime26": 30, "math500": 500, "cmath": 600, "humaneval": 164, "mbpp": 427}
 ELSEWHERE = {
     "mixture",
     "clean_aime",
     "gsm8k",
+    "gpqa",
+    "livecodebench",
     "competition",
     "documents",
     "gym",
