@@ -1,6 +1,6 @@
 # make help lists what there is. VENV, PYTHON and TORCH_INDEX can be set: make demo VENV=../r1-venv PYTHON=python3.12
 .DEFAULT_GOAL := help
-.PHONY: help demo install dev test test-slow test-all check format clean
+.PHONY: help demo demo-zero install dev test test-slow test-all check format clean
 SHELL := /bin/bash
 
 VENV ?= .venv
@@ -15,8 +15,11 @@ OFFLINE := HF_HUB_OFFLINE=1 WANDB_MODE=offline TOKENIZERS_PARALLELISM=false
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.core  ## a tiny base model, then R1-Zero on it, and a report: minutes on two CPU cores
+demo: $(VENV)/.core  ## R1 in small: base, R1-Zero, every later stage, the ledger and a report; started again it goes on
 	$(OFFLINE) $(BIN)/r1 demo
+
+demo-zero: $(VENV)/.core  ## its first chapter: a tiny base model, then R1-Zero on it
+	$(OFFLINE) $(BIN)/r1 demo --until r1_zero
 
 install: $(VENV)/.core  ## what demo needs, in .venv
 dev: $(VENV)/.dev  ## what test and check need

@@ -10,7 +10,21 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
 # The order people meet them in; a command that is not named here comes after, and one whose file is missing is not listed.
-_ORDER = ["demo", "train", "eval", "pipeline", "generate", "score", "audit", "report", "export", "serve", "chat", "doctor"]
+_ORDER = [
+    "demo",
+    "train",
+    "replay",
+    "eval",
+    "pipeline",
+    "generate",
+    "score",
+    "audit",
+    "report",
+    "export",
+    "serve",
+    "chat",
+    "doctor",
+]
 
 
 def commands() -> dict[str, Path]:

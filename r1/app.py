@@ -10,23 +10,30 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 
-from r1.build import CONF, finish
+from r1.build import CONF, finish, save_config
 from r1.config_help import CONFIG_ERRORS, explain, show
+from r1.redact import scrub, secret_overrides
+from r1.schema import ConfigError
 
 _FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
 
 
-def hydra_app(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
+def hydra_app(
+    config_name: str, after_sweep: Callable[[Path], None] | None = None
+) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
     """Turn `main(cfg)` into `main(argv)`.
 
     The function gets its config resolved, validated, printed and stored in the run folder. What it returns is the objective
     of a sweeper, and `main(argv)` returns that of the last job. Works in any folder: the configs are found from `__file__`.
+
+    after_sweep  called with the sweep's folder when its jobs are over, also when some of them failed
     """
 
     def decorate(run: Callable[[DictConfig], Any]) -> Callable[..., Any]:
@@ -39,8 +46,13 @@ def hydra_app(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Calla
             hydra_main = hydra.main(config_path=str(CONF), config_name=config_name, version_base="1.3")(job)
             # HYDRA_FULL_ERROR=1 makes Hydra raise, where it would print and exit before a better message can be made.
             with _argv([sys.argv[0], *arguments, *_rank_overrides()]), _environ("HYDRA_FULL_ERROR", "1"):
+                SweepFolder.last = None
                 try:
-                    hydra_main()
+                    try:
+                        hydra_main()
+                    finally:
+                        if after_sweep is not None and SweepFolder.last is not None:
+                            after_sweep(SweepFolder.last)
                 except CONFIG_ERRORS as error:
                     if traceback_wanted == "1":
                         raise
@@ -58,6 +70,16 @@ def hydra_app(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Calla
     return decorate
 
 
+class SweepFolder(Callback):
+    """Remembers where the sweep of this process writes: Hydra tells it to callbacks alone, and its own end-of-sweep hook is not
+    called when a job failed. Named in conf/hydra/default.yaml."""
+
+    last: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        SweepFolder.last = Path(config.hydra.sweep.dir)
+
+
 class _Job:
     """One run of a command's function. Pickled by name, so that launchers which start processes can send it."""
 
@@ -73,11 +95,18 @@ class _Job:
     def __call__(self, cfg: DictConfig) -> Any:
         settings = HydraConfig.get()
         run_dir = Path(settings.runtime.output_dir).resolve()
+        if _rank() == 0 and settings.output_subdir:
+            scrub(run_dir / settings.output_subdir)
+        if secret_overrides(list(settings.overrides.task)):
+            raise ConfigError(
+                "an override holds a secret, which a process list, a shell history and W&B would show: put it in an environment "
+                "variable and write name='${oc.env:MY_VARIABLE}'"
+            )
         cfg = finish(cfg, run_dir)
         if _rank() == 0:
             if cfg.get("print_config"):
                 show(cfg)
-            OmegaConf.save(cfg, run_dir / "config.yaml")
+            save_config(cfg, run_dir)
         # The ranks that Lightning starts repeat sys.argv: they are given this job, not the whole sweep, and its folder.
         with (
             _argv([*self.argv, *settings.overrides.task]),
@@ -116,6 +145,11 @@ def _flags(arguments: Sequence[str]) -> list[str]:
         if named or (i > 0 and arguments[i - 1] in _FLAGS_WITH_VALUE):
             kept.append(argument)
     return kept
+
+
+def quoted(path: str | Path) -> str:
+    """A path as a value in Hydra's override grammar, whatever characters it holds."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _rank() -> int:

@@ -17,13 +17,26 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from r1.config_help import CONFIG_ERRORS, explain, read_config
+from r1.redact import redact
 from r1.schema import ConfigError, annotation, locate, parameters, validate
 
 _HERE = Path(__file__).resolve().parent
 # A wheel carries the configs inside the package; in a checkout (and an editable install of one) they lie beside it.
 CONF = _HERE / "conf" if (_HERE / "conf").is_dir() else _HERE.parent / "conf"
 
-__all__ = ["CONF", "ConfigError", "build", "build_all", "build_named", "compose", "finish", "plain"]
+__all__ = [
+    "CONF",
+    "ConfigError",
+    "build",
+    "build_all",
+    "build_named",
+    "compose",
+    "finish",
+    "identity",
+    "plain",
+    "reopen",
+    "save_config",
+]
 
 
 def wandb_offline() -> bool:
@@ -38,6 +51,48 @@ def wandb_offline() -> bool:
 
 
 OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
+
+
+# What a run shows, keeps and is called decides nothing about its numbers; everything else in a config does.
+_NOT_THE_RUN = {
+    "name", "tags", "audit", "ckpt_path", "ckpt_strict", "optimized_metric", "print_config", "paths", "callbacks", "logger",
+    "benchmark", "trainer", "hydra",
+}  # fmt: skip
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The part of a config that a run must share with the checkpoint it goes on from: all but what it shows and keeps.
+    Of the trainer that is the precision: batches may be spread differently, numbers may not be rounded differently."""
+    kept = {name: redact(plain(config[name])) for name in config if name not in _NOT_THE_RUN}
+    return {**kept, "precision": (config.get("trainer") or {}).get("precision")}
+
+
+def _run_dir(parent: str, time: str, *, _root_: DictConfig) -> str:
+    """`hydra.run.dir`: a folder of its own for every run, but with ckpt_path=last the newest one that a run of this name and
+    config has left a checkpoint in."""
+    if _root_.get("ckpt_path") == "last":
+        now = identity(_root_)
+        for folder in sorted((path.parent for path in Path(parent).glob("*/checkpoints")), reverse=True):
+            file = folder / "config.yaml"
+            if file.is_file() and identity(OmegaConf.load(file)) == now:
+                return str(folder)
+    return f"{parent}/{time}"
+
+
+OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+
+
+def save_config(cfg: DictConfig, run_dir: Path) -> None:
+    """config.yaml of the run folder; that of another run whose checkpoints lie there stays, until the run is allowed to replace it."""
+    file = run_dir / "config.yaml"
+    if (
+        cfg.get("ckpt_strict")
+        and file.is_file()
+        and any(run_dir.glob("checkpoints/*"))
+        and identity(OmegaConf.load(file)) != identity(cfg)
+    ):
+        return
+    OmegaConf.save(OmegaConf.create(redact(plain(cfg))), file)
 
 
 def plain(cfg: Any) -> Any:
@@ -71,8 +126,16 @@ def finish(cfg: DictConfig, run_dir: str | Path | None) -> DictConfig:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from error
     OmegaConf.set_struct(cfg, True)
+    name = cfg.get("name")
+    if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):
+        raise ConfigError(f"name={name}: it is a part of the run folder's path, so it must stay inside: no '..', no leading '/'")
     validate(plain(cfg))
     return cfg
+
+
+def reopen(content: Mapping[str, Any], run_dir: str | Path) -> DictConfig:
+    """A resolved config from the plain dicts and lists it was kept as, validated again, for a run in this folder."""
+    return finish(OmegaConf.create(dict(content)), run_dir)
 
 
 def build(node: Any, /, **extra: Any) -> Any:

@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from r1.redact import redact
 from r1.schema import ConfigError, closest
 
 _REFUSED = re.compile(r"Could not (?:override|append to config|delete)[^']*'([^']+)'")
@@ -96,7 +97,7 @@ def show(cfg: DictConfig) -> None:
     tree = Tree("config", guide_style="dim")
     for key in cfg:
         value = OmegaConf.to_container(cfg[key], resolve=True) if OmegaConf.is_config(cfg[key]) else cfg[key]
-        _grow(tree, str(key), value, escape)
+        _grow(tree, str(key), redact({key: value})[key], escape)
     rich_print(tree)
 
 

@@ -1,4 +1,4 @@
-"""See R1-Zero happen: a tiny base model from scratch, pure reinforcement learning on it, and what changed."""
+"""See R1 happen in small: a tiny base from scratch, R1-Zero on it, then every later stage, and what each changed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import argparse
 import json
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-SAMPLES = 16  # completions of each test problem, before and after
+if TYPE_CHECKING:
+    from r1.pipeline.driver import Driver, State
+
+RECIPE = "r1_tiny"
+SAMPLES = 16  # completions of each test problem that the recipe's evaluations draw
 MARK = ".r1-demo"  # a folder with this file is the demo's own and may be replaced
 
 NOTES = (
@@ -26,31 +28,34 @@ NOTES = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, evaluate on problems whose number sets were never seen, write the report. 1 if nothing was learned."""
+    """Run the tiny recipe, or a part of it, and write the report. 1 if nothing was learned or a stage failed."""
     options = _options(argv)
-    out = _fresh(options.out)
+    out = _place(options.out, options.fresh)
     import rich
     import torch
 
     from r1.analysis.report import report
     from r1.analysis.tables import before_after_table
+    from r1.pipeline.driver import NodeFailed
 
     torch.set_num_threads(options.threads)
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "base"):
-        base = _train(out / "base", ["experiment=tiny_base", f"seed={options.seed}"])
-    with _timed(seconds, "r1_zero"):
-        zero = _train(out / "r1_zero", ["experiment=tiny_r1_zero", f"seed={options.seed}", f"policy.path={base}"])
-    with _timed(seconds, "evaluation"):
-        before, after, greedy = _test(base), _test(zero), _test(zero, greedy=True)
-    after |= greedy
-    result = {"seed": options.seed, "before": before, "after": after, "seconds": seconds, "notes": _notes(before, after)}
+    driver = _driver(out, options.seed)
+    try:
+        states = driver.run(last=options.until)
+    except (NodeFailed, ValueError) as failure:
+        print(f"r1 demo: {failure}", file=sys.stderr)
+        return 1
+    if states["r1_zero.eval"].record is None:
+        print(f"stopped at {options.until}, before there is anything to compare; `r1 demo` goes on")
+        return 0
+    result = _summary(driver, states, options.seed)
     (out / "summary.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     page = report(out)
     rich.print(before_after_table(result))
     print("\n".join(f"- {note}" for note in result["notes"]))
-    print(f"\nread it: {page}\nfigures: {out / 'summary.json'}\ntook {sum(seconds.values()):.0f} s")
-    return _verdict(before, after)
+    _tell(out, result["ledger"])
+    print(f"\nread it: {page}\nfigures: {out / 'summary.json'}\ntook {sum(result['seconds'].values()):.0f} s")
+    return _verdict(result["before"], result["after"])
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -60,48 +65,59 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=Path, default=Path("runs/demo"), help="folder for models, traces, summary.json and report.html"
     )
     parser.add_argument("--threads", type=int, default=2, help="CPU threads; 1 is robust on a busy machine")
+    parser.add_argument("--until", metavar="NODE", help="stop at this node of the recipe: r1_zero is the first chapter")
+    parser.add_argument("--fresh", action="store_true", help="make everything again, even what an earlier demo has made")
     return parser.parse_args(sys.argv[2:] if argv is None else argv)
 
 
-def _fresh(out: Path) -> Path:
-    """An empty folder; an earlier demo is replaced, anything else is left alone."""
+def _place(out: Path, fresh: bool) -> Path:
+    """The demo's folder. An earlier demo in it goes on, or is replaced where `fresh` asks for it; anything else is left alone."""
     if out.exists() and any(out.iterdir()):
         if not (out / MARK).is_file():
             raise SystemExit(f"r1 demo: {out} is not empty and not an earlier demo; choose another folder with --out")
-        shutil.rmtree(out)
+        if fresh or not (out / "store").is_dir():  # without a store: made by a version that could not go on
+            shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
     return out
 
 
-def _train(run_dir: Path, overrides: list[str]) -> Path:
-    """Run one experiment; the folder of its policy."""
+def _driver(out: Path, seed: int) -> Driver:
+    from r1.app import quoted
     from r1.build import compose
-    from r1.run import train
+    from r1.pipeline.commands import driver_of
 
-    train(compose("train", overrides, run_dir=run_dir))
-    return run_dir / "hf"
+    store = f"store={quoted(out / 'store')}"
+    return driver_of(compose("pipeline", [f"recipe={RECIPE}", f"seed={seed}", store], run_dir=out))
 
 
-def _test(model: Path, greedy: bool = False) -> dict[str, Any]:
-    """The test problems, read once: one side of the before/after table."""
-    from dataclasses import replace
+def _summary(driver: Driver, states: Mapping[str, State], seed: int) -> dict[str, Any]:
+    """Before and after R1-Zero on the test problems, what every node took, the ledger, and what the figures do not say."""
+    from r1.pipeline.ledger import collect
 
-    from r1.build import build_named, compose
-    from r1.evaluation.benchmark import evaluate, summary
-    from r1.policy import Policy
-    from r1.rollout.hf import HFEngine
-    from r1.run import sample_bar
+    before, after = (_figures(states[f"{name}.eval"]) for name in ("base", "r1_zero"))
+    before = {name: value for name, value in before.items() if not name.startswith("greedy")}
+    records = {name: state.record for name, state in states.items() if state.record is not None}
+    seconds = {name: record.seconds for name, record in records.items() if not name.endswith(".eval")}
+    seconds["evaluation"] = round(sum(record.seconds for name, record in records.items() if name.endswith(".eval")), 2)
+    ledger = collect(driver.recipe, states)
+    return {"seed": seed, "before": before, "after": after, "seconds": seconds, "notes": _notes(before, after), "ledger": ledger}
 
-    name = "pair_countdown_greedy" if greedy else "pair_countdown_test"
-    (benchmark,) = build_named(compose("eval", [f"benchmark=[{name}]", f"policy.path={model}"]).benchmark).values()
-    if not greedy:
-        benchmark = replace(benchmark, k=SAMPLES, pass_k=[SAMPLES])
-    policy = Policy.load(model, template="tiny")
-    with sample_bar(f"{model.parent.name}, {name}") as progress:
-        report, _ = evaluate(policy, HFEngine(policy), benchmark, progress=progress)
-    figures = summary(report)
-    return {key: value for key, value in figures.items() if key.startswith("greedy")} if greedy else figures
+
+def _figures(state: State) -> dict[str, Any]:
+    """The test problems of one stage: sampled figures, and the greedy ones beside them."""
+    found = json.loads((state.record.folder / "evaluations.json").read_text(encoding="utf-8"))
+    greedy = {name: value for name, value in found["pair_countdown_greedy"].items() if name.startswith("greedy")}
+    return found["pair_countdown_test"] | greedy
+
+
+def _tell(out: Path, ledger: Mapping[str, Any]) -> None:
+    """Which claims of the papers the ledger shows; nothing where only the first chapter was run."""
+    held = [claim for claim in ledger["claims"] if claim["holds"] is not None]
+    if held:
+        print("\nstage by stage:")
+        print("\n".join(f"- {'shown' if c['holds'] else 'NOT shown'}: {c['text']} ({c['reads']})" for c in held))
+        print(f"the ledger: {out / 'ledger.md'}, {out / 'ledger.html'}")
 
 
 def _notes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -119,10 +135,3 @@ def _verdict(before: dict[str, Any], after: dict[str, Any]) -> int:
         file=sys.stderr,
     )
     return 1
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[phase] = round(time.perf_counter() - started, 1)

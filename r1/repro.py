@@ -7,6 +7,7 @@ makes it. That is what makes a run resumable at any step and a single completion
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import random
@@ -76,6 +77,26 @@ def seed_everything(seed: int) -> None:
     import lightning
 
     lightning.seed_everything(key(seed, "global") % 2**32, workers=True, verbose=False)
+
+
+def seed_step(*parts: int | str) -> None:
+    """Seed the global generators of Python, NumPy and torch for one step: what draws from them is a function of the step as well."""
+    import numpy
+    import torch
+
+    start = key("step", *parts)
+    random.seed(start)
+    numpy.random.seed(start % 2**32)
+    torch.manual_seed(start)
+
+
+def fingerprint(tokenizer: Any) -> str:
+    """A hash of what a tokenizer does: its whole definition where it has one (fast tokenizers), else its vocabulary, with the
+    special tokens and the chat template."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    definition = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    special = json.dumps([str(tokenizer.special_tokens_map), getattr(tokenizer, "chat_template", None)], default=str)
+    return hashlib.blake2b(f"{definition}\x1f{special}".encode(), digest_size=16).hexdigest()
 
 
 def manifest(config: dict[str, Any] | None = None) -> dict[str, Any]:

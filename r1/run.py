@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,10 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 
-from r1 import repro
-from r1.build import build, build_all, build_named, plain
+from r1 import checkpoints, repro, resume
+from r1.build import build, build_all, build_named, identity, plain
+from r1.callbacks import Interrupted
+from r1.loggers import WandbLogger
+from r1.redact import redact
 from r1.rewards.audit import audit
-from r1.schema import locate, parameters
+from r1.schema import ConfigError, locate, parameters
 from r1.tasks.first import First
 
 if TYPE_CHECKING:
@@ -33,27 +35,96 @@ if TYPE_CHECKING:
     from r1.stages.base import Stage
 
 
+SUMMARY = "summary.json"
+
+
 def train(cfg: DictConfig) -> float | None:
-    """Fit one stage; the value of `optimized_metric`, for sweepers."""
+    """Fit one stage; the value of `optimized_metric`, for sweepers. Started again in its folder, a run goes on where it was."""
     run_dir = Path(cfg.paths.run_dir)
-    _quiet()
+    quiet()
     repro.seed_everything(cfg.seed)
+    _writable(run_dir)
+    with _config_errors("ckpt_path"):
+        checkpoint = resume.find(cfg.ckpt_path, run_dir)
+        content = resume.header(checkpoint)
+    done = _finished(run_dir, checkpoint, content, cfg)
+    if done is not None:
+        return _objective(done, cfg.optimized_metric)
     stage, loader = make_stage(cfg)
+    stage.identity, stage.strict_resume = identity(cfg), cfg.ckpt_strict
     benchmarks = build_named(cfg.get("benchmark"))
     callbacks = [c(benchmarks=benchmarks) if isinstance(c, partial) else c for c in build_all(cfg.callbacks)]
     trainer: Trainer = build(cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks)
+    if content:
+        with _config_errors("ckpt_path"):
+            stage.must_match(content)
     if trainer.is_global_zero:
-        _write_json(run_dir / "manifest.json", repro.manifest(plain(cfg)))
-    for logger in trainer.loggers:
-        logger.log_hyperparams(plain(cfg))
+        _go_on_from(checkpoint, content, run_dir, trainer.loggers)
+        _write_json(run_dir / "manifest.json", redact(repro.manifest(plain(cfg))))
     started = time.perf_counter()
-    trainer.fit(stage, train_dataloaders=loader, ckpt_path=cfg.ckpt_path)
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].finish()  # a run of its own for the next stage in this process
+    try:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(redact(plain(cfg)))
+        trainer.fit(stage, train_dataloaders=loader, ckpt_path=checkpoint, weights_only=True)
+    except Interrupted as stop:
+        print(f"{stop}: the same command with ckpt_path=last (or hydra.run.dir={run_dir}) continues it", flush=True)
+        raise SystemExit(128 + stop.number) from None
+    finally:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.finish()  # a run of its own for the next stage in this process
     if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
         stage.policy.save(run_dir / "hf")
-        _write_json(run_dir / "summary.json", summary(trainer, stage, time.perf_counter() - started))
-    return _objective(trainer, cfg.optimized_metric)
+        _write_json(run_dir / SUMMARY, summary(trainer, stage, time.perf_counter() - started))
+    return _objective(trainer.callback_metrics, cfg.optimized_metric)
+
+
+def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path, loggers: list[Any]) -> None:
+    """Bring the run folder and the loggers to where the checkpoint stands."""
+    if checkpoint is None:
+        return resume.rewind(run_dir, step=-1)
+    for logger in loggers:
+        known = content.get("r1_loggers", {}).get(type(logger).__name__)
+        if known and isinstance(logger, WandbLogger):
+            logger.resume(known)
+    step = int(content["r1"]["state"]["rollout_step"]) if content else checkpoints.step_of(checkpoint)
+    print(f"going on from step {step}: {checkpoint}", flush=True)
+    resume.rewind(run_dir, step)
+
+
+def _finished(run_dir: Path, checkpoint: Path | None, content: dict[str, Any], cfg: DictConfig) -> dict[str, float] | None:
+    """The figures of a run that this folder holds to its end; None where there is something left to train, or to refuse."""
+    file = run_dir / SUMMARY
+    if checkpoint is None or checkpoint.parent.parent != run_dir or not file.is_file():
+        return None
+    then = content.get("r1", {}).get("identity", {})
+    if any(then.get(name) != value for name, value in identity(cfg).items()):
+        return None
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    print(f"{run_dir} is finished ({figures['steps']} steps): there is nothing to do. Another folder trains again", flush=True)
+    return figures["metrics"]
+
+
+def _writable(folder: Path) -> None:
+    """Say at the start that nothing could be kept, not after the first steps."""
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"paths.run_dir: nothing can be written in {folder} ({error.strerror}); choose another paths.runs"
+        ) from error
+
+
+@contextmanager
+def _config_errors(key: str) -> Iterator[None]:
+    """A checkpoint that will not do is the user's to choose anew: shown by its key, without a traceback."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def make_stage(cfg: DictConfig) -> tuple[Stage, Any]:
@@ -90,16 +161,17 @@ def summary(trainer: Trainer, stage: Stage, seconds: float) -> dict[str, Any]:
     return {"stage": type(stage).__name__, "steps": stage.rollout_step, "seconds": round(seconds, 1), "metrics": figures}
 
 
-def evaluate_all(cfg: DictConfig) -> float | None:
-    """Every benchmark of the config on one policy: a table, evaluations.json and the samples in traces/; the first pass@1."""
+def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
+    """Every benchmark of the config on one policy: a table, evaluations.json (figures), evaluations.jsonl (every answer) and the samples in
+    traces/; the first pass@1."""
     import rich
 
     from r1.analysis.evaluation_table import evaluation_table
-    from r1.evaluation.benchmark import evaluate, summary
+    from r1.evaluation.benchmark import evaluate, keep_report, summary
     from r1.rollout.trace_file import TraceWriter
 
     run_dir = Path(cfg.paths.run_dir)
-    _quiet()
+    quiet()
     policy = build(cfg.policy, template=build(cfg.template))
     engine, reward = build(cfg.rollout, policy=policy), build(cfg.reward)
     writer = TraceWriter(run_dir / "traces" / "evaluations.jsonl.zst", run=cfg.name)
@@ -108,10 +180,13 @@ def evaluate_all(cfg: DictConfig) -> float | None:
         with sample_bar(name) as progress:
             report, traces = evaluate(policy, engine, benchmark, reward=reward, progress=progress)
         writer.write(traces, step=0, stage="eval", phase=f"eval/{name}")
+        keep_report(run_dir, report, step=0)
         reports[name] = summary(report)
-        rich.print(evaluation_table(reports[name]))
+        if show:
+            rich.print(evaluation_table(reports[name]))
     _write_json(run_dir / "evaluations.json", reports)
-    print(f"figures and samples are in {run_dir}")
+    if show:
+        print(f"figures and samples are in {run_dir}")
     return next((figures.get("pass@1", figures.get("greedy")) for figures in reports.values()), None)
 
 
@@ -127,15 +202,15 @@ def sample_bar(name: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _objective(trainer: Trainer, name: str | None) -> float | None:
+def _objective(logged: Mapping[str, Any], name: str | None) -> float | None:
     if name is None:
         return None
-    if name not in trainer.callback_metrics:
-        raise ValueError(f"optimized_metric={name} was never logged; logged were {sorted(trainer.callback_metrics)}")
-    return float(trainer.callback_metrics[name])
+    if name not in logged:
+        raise ValueError(f"optimized_metric={name} was never logged; logged were {sorted(logged)}")
+    return float(logged[name])
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Advertisements, shard bars and warnings about what we do on purpose would bury the run's own table."""
     import transformers
 
@@ -148,7 +223,6 @@ def _quiet() -> None:
         ".*does not have many workers",
         "Experiment logs directory",
         "`gradient_checkpointing_enable`",
-        "Using ModelCheckpoint with manual",
     ):
         warnings.filterwarnings("ignore", message=text)
 

@@ -54,7 +54,7 @@ MUTANTS = [
     Mutant(24, "sampling from a copy that is never refreshed", GRPO, "        self.engine.sync(self.policy, self.updates)\n",
            "        import copy\n        self.stale = getattr(self, 'stale', None) or [copy.deepcopy(self.policy)]\n"
            "        self.engine.sync(self.stale[0], self.updates)\n", "tests/stages/test_grpo.py", "rewarded_becomes_likely"),
-    Mutant(26, "a reference that is the policy", "r1/policy/reference.py", "copy.deepcopy(policy).requires_grad_(False).eval()",
+    Mutant(26, "a reference that is the policy", "r1/policy/reference.py", "copy.deepcopy(policy, shared).requires_grad_(False).eval()",
            "policy", "tests/policy/test_policy.py", "copy_that_training"),
     Mutant(29, "beginning of sequence twice", POLICY, "while bos is not None and ids[:2] == [bos, bos]:", "while False:",
            "tests/policy/test_policy.py", "one_bos"),

@@ -16,7 +16,7 @@ REPO = Path(__file__).resolve().parent.parent
 # Each layer may import the ones above it in this list, and nothing of its own layer.
 LAYERS: list[set[str]] = [
     {"records"},
-    {"repro", "metrics"},
+    {"repro", "metrics", "files", "checkpoints"},
     {"grading", "tasks", "policy", "sandbox"},
     {"rewards", "rollout"},
     {"losses"},
@@ -24,12 +24,12 @@ LAYERS: list[set[str]] = [
     {"pipeline"},
 ]
 # They watch training and never take part in it: they see everything down to rewards and rollout, and each other.
-WATCHERS = {"analysis", "evaluation", "callbacks"}
+WATCHERS = {"analysis", "evaluation", "callbacks", "loggers", "serving"}
 SEEN_BY_WATCHERS = set().union(*LAYERS[:4])
 # The only ones that know Hydra. Whatever is below can be used from a notebook without it.
-PLUMBING = {"schema", "config_help", "build", "app"}
+PLUMBING = {"redact", "schema", "config_help", "build", "app"}
 # They put parts together: anything may be imported here, and nobody imports them.
-TOP = {"run", "demo", "commands", "__main__", "pipeline"}
+TOP = {"run", "resume", "demo", "commands", "__main__", "pipeline"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -105,3 +105,40 @@ def test_a_sweep_finishes_and_its_runs_can_be_compared(tmp_path: Path, trainer: 
         columns.add((tmp_path / f"sweep/{job}/metrics.csv").read_text(encoding="utf-8").partition("\n")[0])
         assert json.loads((tmp_path / f"sweep/{job}/summary.json").read_text())["steps"] == 2
     assert len(columns) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "module"), [("joblib", "joblib"), ("submitit_local", "submitit")])
+def test_other_launchers_run_sweeps_and_report(tmp_path: Path, launcher: str, module: str) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{module}_launcher", reason=f"the {launcher} launcher comes with the extra `sweep`")
+    small = ["stage.steps=2", "stage.prompts_per_step=4", "stage.group_size=4", "callbacks.benchmark=null", "logger=csv"]
+    fixed = [f"hydra/launcher={launcher}", "name=small", "hydra.sweep.dir=sweep", "print_config=false"]
+    command = [sys.executable, "-m", "r1", "train", "-m", "reward.weights.format=0,1", "seed=0", *fixed, *small]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| reward.weights.format | seeds |" in done.stdout
+    table = (tmp_path / "sweep/report.md").read_text(encoding="utf-8")
+    assert "| 0 | 1/1 |" in table
+    assert "| 1 | 1/1 |" in table
+    assert "never started" not in table
+    assert "1 finished seed in some cells" in table
+
+
+@pytest.mark.slow
+def test_optuna_searches_for_the_metric_it_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="pip install optuna && pip install --no-deps hydra-optuna-sweeper (docs/sweeps.md)")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    small = ["stage.steps=1", "stage.prompts_per_step=2", "stage.group_size=2", "callbacks.benchmark=null", "logger=csv"]
+    search = [
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.direction=maximize",
+        "hydra.sweeper.sampler.seed=1",
+    ]
+    command = [sys.executable, "-m", "r1", "train", "-m", *search, "optimizer.lr=interval(0.0001, 0.001)",
+               "optimized_metric=train/completions/mean_length", "hydra.sweep.dir=sweep", "print_config=false", *small]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    best = (tmp_path / "sweep/optimization_results.yaml").read_text(encoding="utf-8")
+    assert "optimizer.lr" in best
+    assert "best_value" in best

@@ -237,6 +237,31 @@ def test_a_sweep_runs_every_combination(toy: Path, monkeypatch: pytest.MonkeyPat
     assert [(c.stage.group_size, c.seed) for c in stored] == [(2, 1), (2, 2), (3, 1), (3, 2)]
 
 
+REPORTED: list[Path] = []
+
+
+@app.hydra_app("train", after_sweep=REPORTED.append)
+def third_seed_fails(cfg):
+    if cfg.seed == 2:
+        raise ZeroDivisionError("a mistake of ours")
+    return cfg.seed
+
+
+def test_a_sweep_ends_with_its_report_also_when_a_job_failed(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default = (toy / "conf/train.yaml").read_text(encoding="utf-8")
+    (toy / "conf/train.yaml").write_text(
+        default.replace("output_subdir: null", "output_subdir: null, callbacks: {folder: {_target_: r1.app.SweepFolder}}")
+    )
+    monkeypatch.chdir(toy)
+    third_seed_fails(["seed=0"])
+    assert REPORTED == []  # no sweep, no report
+    third_seed_fails(["-m", "seed=0,1", "hydra.sweep.dir=fine"])
+    with pytest.raises(ZeroDivisionError):
+        third_seed_fails(["-m", "seed=1,2,3", "hydra.sweep.dir=broken"])
+    assert list(map(str, REPORTED)) == ["fine", "broken"]
+    assert (toy / "broken/2/config.yaml").exists()  # the job after the failed one ran
+
+
 @app.hydra_app("train")
 def rank_zero(cfg):
     os.environ.update(LOCAL_RANK="0", WORLD_SIZE="2")  # what Lightning leaves in the process that starts the other ranks
@@ -293,6 +318,23 @@ def test_every_experiment_composes_and_says_what_it_asks(name: str) -> None:
     cfg = compose_real(f"experiment={name}")
     assert cfg.name != "train", "an experiment names its runs"
     assert isinstance(build.plain(cfg), dict)
+
+
+@pytest.mark.parametrize("name", options("sweep"))
+def test_every_sweep_composes_and_says_what_it_asks(name: str) -> None:
+    """A sweep that fails in its last job for a misspelt key is found here, and not after hours."""
+    text = (CONFIGS / f"sweep/{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# @package _global_\n# "), "a sweep begins with its package and the question it asks"
+    file = OmegaConf.load(CONFIGS / f"sweep/{name}.yaml")
+    assert file.hydra.mode == "MULTIRUN"
+    params = {key: str(value).split(",") for key, value in file.hydra.sweeper.params.items()}
+    assert len(params["seed"]) >= 3, "fewer seeds cannot tell settings apart"
+    assert set(params.get("experiment", [])) <= set(options("experiment"))
+    last = {"experiment": "kl_k3"} | {key: values[-1] for key, values in params.items()}
+    cfg = compose_real(*(f"{key}={value}" for key, value in last.items()))
+    del last["experiment"]
+    found = {key: OmegaConf.select(cfg, key, throw_on_missing=True) for key in last}
+    assert {key: str(value).removesuffix(".0") for key, value in found.items()} == last
 
 
 GROUPS = [

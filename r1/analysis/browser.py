@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 GroupKey = tuple[str, float, str]  # phase, step, problem id
 Decode = Callable[[int], str]
+Rescore = Callable[[Sequence["Trace"], str], list[dict[str, list[float]]]]  # traces of a phase -> figures by token
 
 MAX_TRACES, MAX_CHARACTERS = 4000, 12_000_000
 STEPS = 12  # of each phase, spread over the run
@@ -30,12 +32,12 @@ LEVELS = 9  # shades of a token's surprise: 0 certain, 9 a probability below e^-
 NAMES = ("thought", "answer", *REFLECTIVE)  # regions are sent as an index into this
 
 
-def browser(run: Run, found: Digest, max_traces: int = MAX_TRACES) -> str:
-    """The browser's HTML with its data, "" for a run without traces."""
+def browser(run: Run, found: Digest, max_traces: int = MAX_TRACES, rescore: Rescore | None = None) -> str:
+    """The browser's HTML with its data, "" for a run without traces. `rescore` adds colours by what another policy says."""
     wanted = choose_groups(found.groups, max_traces)
     if not wanted:
         return ""
-    data = payload(run, wanted)
+    data = payload(run, wanted, rescore)
     # "<" cannot end the script element when it is written as an escape, and nothing else in JSON can
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     shown = sum(found.groups[key][0] for key in wanted)
@@ -95,7 +97,7 @@ def _by_rank(keys: Sequence[GroupKey]) -> list[GroupKey]:
     return [key for _, key in sorted(ranked, key=lambda pair: (pair[0], pair[1][1]))]
 
 
-def payload(run: Run, wanted: set[GroupKey]) -> dict[str, Any]:
+def payload(run: Run, wanted: set[GroupKey], rescore: Rescore | None = None) -> dict[str, Any]:
     """What the script reads: problems, phases, parts of the reward, and one row a trace."""
     decode = token_decoder(run.folder)
     problems: dict[str, dict[str, Any]] = {}
@@ -111,6 +113,13 @@ def payload(run: Run, wanted: set[GroupKey]) -> dict[str, Any]:
             phases.setdefault(phase, len(phases))
             parts.update(dict.fromkeys(trace.score.parts if trace.score else ()))
             rows.append((trace, line, step, phase))
+    if rescore is not None:
+        for phase in phases:
+            asked = [row for row in rows if row[3] == phase and row[0].token_ids]
+            for row, figures in zip(asked, rescore([row[0] for row in asked], phase), strict=True):
+                row[1].update(figures)
+    # what the report is about comes first, then the phases of other parts
+    phases = {phase: i for i, phase in enumerate(sorted(phases, key=lambda phase: phase.endswith(")")))}
     index = {problem: i for i, problem in enumerate(problems)}
     encoded = [
         _row(trace, line, decode, list(parts)) | {"p": index[trace.problem.id], "s": step, "f": phases[phase]}
@@ -139,12 +148,11 @@ def _row(trace: Trace, line: dict[str, Any], decode: Decode | None, parts: Seque
     lengths = token_lengths(trace, decode) if decode else None
     if lengths:
         row["t"] = lengths
-        # surprise of each token, by log-probability, and by whatever else the line holds for every token
         row["l"] = {"log-prob": levels([-logp for logp in trace.logps[: len(lengths)]], 4.0)}
-        for name, top in (("entropy", 3.0), ("ratio", 2.0)):
+        for name, scale in (("entropy", partial(levels, top=3.0)), ("ratio", balance)):
             values = line.get(name)
             if isinstance(values, list) and len(values) >= len(lengths):
-                row["l"][name] = levels(values[: len(lengths)], top)
+                row["l"][name] = scale(values[: len(lengths)])
     return row
 
 
@@ -157,6 +165,15 @@ def levels(values: Sequence[float], top: float) -> str:
     return "".join(
         str(min(LEVELS, max(0, int(LEVELS * value / top)))) if math.isfinite(value) else str(LEVELS) for value in values
     )
+
+
+def balance(ratios: Sequence[float]) -> str:
+    """One digit a token: 4 for a ratio of 1, 8 for 4 and beyond, 0 for a quarter and below.
+
+    >>> balance([1.0, 2.0, 100.0, 0.25])
+    '4680'
+    """
+    return "".join("4" if math.isnan(r) else str(round(4 + 2 * max(-2.0, min(2.0, math.log2(max(r, 1e-9)))))) for r in ratios)
 
 
 def token_decoder(folder: Path) -> Decode | None:

@@ -11,14 +11,15 @@ from r1.analysis.plots import Line, Mark, chart
 from r1.analysis.reading import Curve, Run
 from r1.analysis.trace_view import Digest
 
-# AIME 2024, v1 Table 2 and Figure 2: comparable to a curve only where the curve is AIME 2024 itself.
+# AIME 2024, v1 Table 2 and Figure 2, v2 2.3: comparable to a curve only where the curve is AIME 2024 itself.
 PAPER_AIME24 = (
     Mark(0.744, "o1-0912 pass@1"),
     Mark(0.833, "o1-0912 cons@64"),
-    Mark(0.710, "R1-Zero pass@1"),
+    Mark(0.710, "R1-Zero pass@1, v1"),
+    Mark(0.779, "R1-Zero pass@1, v2"),
     Mark(0.867, "R1-Zero cons@64"),
 )
-_AIME24 = re.compile(r"aime[_-]?(?:20)?24", re.IGNORECASE)
+_AIME24 = re.compile(r"aime[_-]?(?:20)?24(?:_curve)?", re.IGNORECASE)
 
 
 def accuracy(run: Run, benchmark: str) -> str:
@@ -28,7 +29,10 @@ def accuracy(run: Run, benchmark: str) -> str:
     if ks:
         lines.append(interval_line(run, benchmark, f"cons@{ks[-1]}", f"majority vote of {ks[-1]}", 2))
     marks = PAPER_AIME24 if _AIME24.fullmatch(benchmark) else ()
-    note = "Bands: 95 % over problems." + (" Dotted: the paper's figures (v1 Table 2)." if marks else "")
+    note = "Bands: 95 % over problems." + (" Dotted: the paper's figures (v1 Table 2, v2 2.3)." if marks else "")
+    reports = run.evaluations(benchmark)
+    if reports:  # a figure without its protocol is not a result
+        note += " " + ", ".join(f"{name} {value}" for name, value in reports[-1].get("setting", {}).items()) + "."
     return chart(lines, f"Accuracy on {benchmark}", note, percent=True, y_range=(0, 1), marks=marks, wide=True)
 
 

@@ -87,7 +87,7 @@ def chart(
     body = [
         _since(since, scale) if since else "",
         _grid(scale, percent, x_label),
-        *(_mark(m, scale) for m in marks),
+        *(_mark(m, scale, i) for i, m in enumerate(sorted(marks, key=lambda m: m.value))),
         *(_line(line, scale) for line in shown),
     ]
     last = "; ".join(f"{line.name} ends at {_number(line.y[-1], percent)}" for line in shown)
@@ -191,11 +191,13 @@ def _since(since: tuple[float, float, float], scale: _Scale) -> str:
     )
 
 
-def _mark(mark: Mark, scale: _Scale) -> str:
-    y = scale.y(mark.value)
+def _mark(mark: Mark, scale: _Scale, rank: int) -> str:
+    """`rank` by value: neighbours have their labels at different ends, so that close levels can be read."""
+    y, right = scale.y(mark.value), scale.width - RIGHT
+    place = f'x="{right - 4}" text-anchor="end"' if rank % 2 else f'x="{LEFT + 4}"'
     return (
-        f'<line class="mark" x1="{LEFT}" x2="{scale.width - RIGHT}" y1="{y}" y2="{y}"/>'
-        f'<text class="marklabel" x="{LEFT + 4}" y="{y - 4}">{escape(mark.label)}</text>'
+        f'<line class="mark" x1="{LEFT}" x2="{right}" y1="{y}" y2="{y}"/>'
+        f'<text class="marklabel" {place} y="{y - 4}">{escape(mark.label)}</text>'
     )
 
 

@@ -23,6 +23,8 @@ from r1 import metrics
 if TYPE_CHECKING:
     from r1.records import Trace
 
+EVALUATIONS = "evaluations.jsonl"  # one row an evaluation, with the answers to every problem
+PIPELINE = "pipeline.json"  # in the folder of a recipe: its nodes in order, each with a link of its name beside it
 TRACE_PATTERNS = ("*.jsonl", "*.jsonl.zst")
 
 
@@ -83,31 +85,38 @@ class Run:
 
     def evaluations(self, benchmark: str) -> list[dict[str, Any]]:
         """The benchmark's reports with their answers by problem, by step; of a step evaluated twice the last."""
-        path = self.folder / "evaluations.jsonl"
-        rows = _whole_lines(path) if path.is_file() else []
+        path = self.folder / EVALUATIONS
+        rows = evaluation_rows(path) if path.is_file() else []
         by_step = {row["step"]: row for row in rows if row["benchmark"] == benchmark}
         return [by_step[step] for step in sorted(by_step)]
 
     @cached_property
     def trace_files(self) -> list[Path]:
-        """The run's own trace files, and those of its parts, in name order."""
-        return sorted({path for pattern in TRACE_PATTERNS for path in self.folder.rglob(f"traces/{pattern}")})
+        """The run's own trace files, or those of its parts, in name order."""
+        folders = [part.folder for part in self.parts] or [self.folder]
+        return sorted({path for folder in folders for pattern in TRACE_PATTERNS for path in folder.rglob(f"traces/{pattern}")})
 
     def traces(self) -> Iterator[tuple[Trace, dict[str, Any]]]:
+        """(trace, its line). Lines of a part that the report is not about, a base say, carry that part's name as "part"."""
         from r1.rollout.trace_file import read_traces
 
+        others = [part.folder for part in self.parts if part.curves is not self.curves]
         for path in self.trace_files:
-            yield from read_traces(path)
+            part = next((folder.name for folder in others if folder in path.parents), None)
+            for trace, row in read_traces(path):
+                yield trace, row | {"part": part} if part else row
 
 
 def read_run(folder: str | Path) -> Run:
     """Read a run folder. ValueError where there is no run."""
     folder = Path(folder)
-    tables = sorted(folder.rglob("metrics.csv")) if folder.is_dir() else []
+    tables = _tables(folder) if folder.is_dir() else []
     if not tables:
         raise ValueError(
             f"no run at {folder}: expected a folder with metrics.csv, as `r1 train` writes it under runs/<name>/<time>/"
         )
+    if (folder / PIPELINE).is_file():
+        return _first_chapter(folder, tables)
     own = [path for path in tables if path.parent == folder or len(tables) == 1]
     parts = () if own else tuple(_read(path.parent, [path]) for path in tables)
     main = _read(folder, own)
@@ -124,10 +133,36 @@ def read_run(folder: str | Path) -> Run:
     return main
 
 
+def _tables(folder: Path) -> list[Path]:
+    """Every metrics.csv of a run, in name order; of a pipeline those of its nodes as they are now, in the order of the recipe."""
+    if (folder / PIPELINE).is_file():
+        nodes = _json(folder / PIPELINE).get("nodes", {})
+        return [folder / name / "metrics.csv" for name in nodes if (folder / name / "metrics.csv").is_file()]
+    return sorted(folder.rglob("metrics.csv"))
+
+
+def _first_chapter(folder: Path, tables: list[Path]) -> Run:
+    """A pipeline up to its first reinforced node, which the report is about. Later nodes are runs of their own: r1 report FOLDER/NODE."""
+    parts: list[Run] = []
+    for path in tables:
+        parts.append(_read(path.parent, [path]))
+        if parts[-1].curve(metrics.REWARD):
+            break
+    last = parts[-1]
+    return Run(folder, last.config, last.manifest, _json(folder / "summary.json"), last.curves, tuple(parts))
+
+
+def read_stage(folder: str | Path) -> Run:
+    """One stage's folder as it is, with whatever of it is there: no curves where nothing was logged."""
+    table = Path(folder) / "metrics.csv"
+    return _read(Path(folder), [table] if table.is_file() else [])
+
+
 def _read(folder: Path, tables: list[Path]) -> Run:
     return Run(
         folder,
-        _yaml(folder / "config.yaml"),
+        # a run that no command started (the demo's, a notebook's) has its configuration from the CSV logger only
+        _yaml(folder / "config.yaml") or _yaml(folder / "hparams.yaml"),
         _json(folder / "manifest.json"),
         _json(folder / "summary.json"),
         read_curves(tables),
@@ -158,8 +193,8 @@ def _number(text: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL file; the last line of a run that was killed may be cut, and is left out."""
+def evaluation_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of an evaluations.jsonl; the last line of a run that was killed may be cut, and is left out."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
 

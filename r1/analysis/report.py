@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from r1.analysis import figures
-from r1.analysis.browser import MAX_TRACES, browser
+from r1.analysis import figures, ledger_view, observatory
+from r1.analysis.browser import MAX_TRACES, Rescore, browser
 from r1.analysis.page import Section
 from r1.analysis.page import page as shell
 from r1.analysis.reading import Run, read_run
@@ -18,16 +18,29 @@ from r1.analysis.tables import before_after, changes, html_stats, html_table
 from r1.analysis.trace_view import Digest, choose, digest, story
 
 
-def report(run_folder: str | Path, out: str | Path | None = None, max_traces: int = MAX_TRACES) -> Path:
-    """Write the report of a run and give its path: `out`, or report.html in the run folder. It holds up to `max_traces` traces."""
+def report(run_folder: str | Path, out: str | Path | None = None, max_traces: int = MAX_TRACES, rescored: bool = False) -> Path:
+    """Write the report of a run and give its path: `out`, or report.html in the run folder. It holds up to `max_traces` traces.
+
+    rescored  run the exported policy over these traces, so that tokens can be coloured by its entropy and by its ratio to the
+              policy that sampled them; minutes for a large model
+    """
     run = read_run(run_folder)
     path = Path(out) if out else Path(run_folder) / "report.html"
-    path.write_text(page(run, digest(run), max_traces), encoding="utf-8")
+    path.write_text(page(run, digest(run), max_traces, _by_policy(run) if rescored else None), encoding="utf-8")
     return path
 
 
-def page(run: Run, found: Digest, max_traces: int = MAX_TRACES) -> str:
-    makers = (_accuracy, _behaviour, _update, _pretraining, _stories, partial(_browser, max_traces=max_traces), _record)
+def _by_policy(run: Run) -> Rescore:
+    from r1.analysis.rescore import policy_folder, rescore, temperature_of
+    from r1.policy import Policy
+
+    policy = Policy.load(policy_folder(run))
+    return lambda traces, phase: rescore(policy, traces, temperature_of(run.config, phase))
+
+
+def page(run: Run, found: Digest, max_traces: int = MAX_TRACES, rescore: Rescore | None = None) -> str:
+    browse = partial(_browser, max_traces=max_traces, rescore=rescore)
+    makers = (_ledger, _accuracy, _behaviour, observatory.section, _update, _pretraining, _stories, browse, _record)
     sections = [section for make in makers if (section := make(run, found))]
     footer = f"Written by <code>r1 report</code> from {found.count:,} traces and {len(run.curves)} metrics. Nothing on this page is loaded from elsewhere."
     return shell(run.name, _setting(run), sections, _opening(run), footer)
@@ -48,6 +61,16 @@ def _opening(run: Run) -> str:
     setting = after.get("setting") or before.get("setting") or {}
     stated = f'<p class="setting">Evaluation: {_pairs(setting)}</p>' if setting else ""
     return f"<section>{html_stats(rows)}{html_table(rows)}{stated}{caveats}</section>"
+
+
+def _ledger(run: Run, found: Digest) -> Section | None:
+    """Of a pipeline: every stage side by side."""
+    path = run.folder / "ledger.json"
+    if not path.is_file():
+        return None
+    lead = "Every stage of the recipe on the same test problems. Below this table the page is about the first reinforced stage."
+    body = ledger_view.html(json.loads(path.read_text(encoding="utf-8")))
+    return "ledger", "Stage by stage", f'<p class="lead">{lead}</p>{body}'
 
 
 def _accuracy(run: Run, found: Digest) -> Section | None:
@@ -92,8 +115,8 @@ def _stories(run: Run, found: Digest) -> Section | None:
     return "traces", "The same problem, early and late", f'<p class="lead">{lead}</p>{"".join(map(story, chosen))}'
 
 
-def _browser(run: Run, found: Digest, max_traces: int) -> Section | None:
-    html = browser(run, found, max_traces)
+def _browser(run: Run, found: Digest, max_traces: int, rescore: Rescore | None) -> Section | None:
+    html = browser(run, found, max_traces, rescore)
     lead = "Pick a problem and a step: its completions side by side, as they were sampled."
     return ("browser", "Trace browser", f'<p class="lead">{lead}</p>{html}') if html else None
 

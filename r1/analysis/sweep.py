@@ -141,7 +141,8 @@ def _choices(value: str) -> list[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     (override,) = OverridesParser.create().parse_overrides([f"value={value}"])
-    return list(override.sweep_string_iterator()) if override.is_sweep_override() else [value]
+    # one value as well: jobs are given it as Hydra spells it, `False` for false
+    return list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.get_value_element_as_str()]
 
 
 def _split(line: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ FIGURES: dict[str, tuple[str, bool, int]] = {
     "mean_length": ("mean length, tokens", False, 0),
     "reflection_rate": ("samples that reflect", True, 0),
     "language_mixing": ("samples in two languages", True, 0),
+    "language_consistency": ("words in the problem's language", True, 0),
     "format": ("right format", True, 1),
     "truncated": ("cut off at the token limit", True, -1),
     "repetition": ("repeated phrases", True, -1),

@@ -54,6 +54,8 @@ def digest(run: Run) -> Digest:
         step, phase = place(row)
         size = out.groups.setdefault((phase, step, trace.problem.id), [0, 0])
         size[0], size[1] = size[0] + 1, size[1] + len(trace.text)
+        if "part" in row:  # another part of the run has steps of its own
+            continue
         if phase.startswith(EVALUATION):
             if step in wanted.get(phase, [step]):
                 out.kept.setdefault((phase, trace.problem.id), {}).setdefault(step, (trace, row))
@@ -73,8 +75,9 @@ def digest(run: Run) -> Digest:
 
 
 def place(row: Mapping[str, Any]) -> tuple[float, str]:
-    """(step, phase) of a line of a trace file."""
-    return float(row.get("step") or 0), str(row.get("phase") or "")
+    """(step, phase) of a line of a trace file; the phase of another part of the run ends with its name."""
+    part = f" ({row['part']})" if "part" in row else ""
+    return float(row.get("step") or 0), str(row.get("phase") or "") + part
 
 
 def first_middle_last(steps: Sequence[float]) -> list[float]:

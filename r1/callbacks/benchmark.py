@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,12 @@ from lightning import Callback, LightningModule, Trainer
 
 from r1 import metrics
 from r1.callbacks.hooks import announce, log_figures, steps_done
-from r1.evaluation.benchmark import Benchmark, assess, evaluate, figures
+from r1.evaluation.benchmark import Benchmark, assess, evaluate, figures, keep_report
 from r1.records import EvalReport, Group, Trace
 from r1.rollout.hf import HFEngine
 
 if TYPE_CHECKING:
     from r1.rollout.engine import Engine
-
-EVALUATIONS = "evaluations.jsonl"  # one row an evaluation, with the answers to every problem
 
 
 class BenchmarkCallback(Callback):
@@ -67,6 +65,12 @@ class BenchmarkCallback(Callback):
         if self.at_end:
             self.run(trainer, pl_module)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"last": self._last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._last = state_dict["last"]  # a resumed run does not evaluate its first step again
+
     def run(self, trainer: Trainer, module: LightningModule) -> None:
         """Evaluate every benchmark now, once a step."""
         step = steps_done(trainer, module)
@@ -78,7 +82,7 @@ class BenchmarkCallback(Callback):
             self.history[name].append((step, report))
             log_figures(trainer, {metrics.evaluation(name, figure): value for figure, value in figures(report).items()}, step)
             if trainer.is_global_zero:
-                self._write(name, report, step)
+                self._write(replace(report, benchmark=name), step)
             announce(trainer, module, report, traces, step)
 
     def _evaluate(
@@ -106,12 +110,12 @@ class BenchmarkCallback(Callback):
             engine = self._engine = HFEngine(module.policy)
         return engine
 
-    def _write(self, name: str, report: EvalReport, step: int) -> None:
+    def _write(self, report: EvalReport, step: int) -> None:
         if self.run_dir is not None:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            row = {"step": step, "benchmark": name, **asdict(report)}
-            with (self.run_dir / EVALUATIONS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            try:
+                keep_report(self.run_dir, report, step)
+            except OSError as error:
+                warnings.warn(f"the answers of {report.benchmark} after step {step} could not be written: {error}", stacklevel=1)
 
 
 def _regrouped(benchmark: Benchmark, traces: list[Trace]) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from r1.records import EvalReport, Trace
 from r1.rollout.trace_file import TraceWriter
 
 COLUMNS = ("step", "problem", "gold", "completion", "reward", "parts", "advantage", "finish")
+WAITING = 16  # writes that are kept in memory while the disk refuses them
 
 
 class TraceCallback(Callback):
     """Writes traces/rollouts.jsonl.zst and traces/evaluations.jsonl.zst in the run folder: each trace with its score, advantage,
-    log-probabilities, step and phase ("rollout" or "eval/<benchmark>"). A resumed run appends.
+    log-probabilities, step and phase ("rollout" or "eval/<benchmark>"). A resumed run appends. What the disk refuses waits in memory
+    for the next write.
 
     every_n_steps  keep the rollouts of every n-th step; evaluations are kept always
     compress       zstd; plain .jsonl otherwise
@@ -40,6 +43,7 @@ class TraceCallback(Callback):
         self.every_n_steps, self.compress = every_n_steps, compress
         self.table_rows, self.table_every_n_steps = table_rows, table_every_n_steps
         self.writers: dict[str, TraceWriter] = {}
+        self.waiting: list[tuple[str, Sequence[Trace], dict[str, Any]]] = []  # (family, traces, step ...) not yet on disk
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         groups, step = rollouts(pl_module), steps_done(trainer, pl_module)
@@ -57,11 +61,31 @@ class TraceCallback(Callback):
             if self.table_rows:
                 self._table(trainer, f"samples/{report.benchmark}", traces, step)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write_waiting(pl_module)
+
     def _write(self, family: str, traces: Sequence[Trace], step: int, module: LightningModule, phase: str) -> None:
+        self.waiting.append((family, traces, {"step": step, "stage": type(module).__name__.lower(), "phase": phase}))
+        self._write_waiting(module)
+
+    def _write_waiting(self, module: LightningModule) -> None:
+        try:
+            while self.waiting:
+                family, traces, told = self.waiting[0]
+                self._writer(family, module).write(traces, **told)
+                del self.waiting[0]
+        except OSError as error:
+            lost, self.waiting = self.waiting[:-WAITING], self.waiting[-WAITING:]
+            said = f"; {len(lost)} older ones are given up" if lost else ""
+            warnings.warn(
+                f"traces cannot be written, those of {len(self.waiting)} steps wait in memory{said}: {error}", stacklevel=1
+            )
+
+    def _writer(self, family: str, module: LightningModule) -> TraceWriter:
         if family not in self.writers:
             rank = f"-rank{module.global_rank}" if module.global_rank else ""  # every rank keeps the rollouts it made
             self.writers[family] = TraceWriter(self.folder / f"{family}{rank}.jsonl{'.zst' if self.compress else ''}")
-        self.writers[family].write(traces, step=step, stage=type(module).__name__.lower(), phase=phase)
+        return self.writers[family]
 
     def _table(self, trainer: Trainer, key: str, traces: Sequence[Trace], step: int) -> None:
         for logger in trainer.loggers:

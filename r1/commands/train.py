@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1.app import hydra_app
@@ -10,7 +12,19 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@hydra_app("train")
+def write_sweep_report(folder: Path) -> None:
+    """What `r1 report` would write, at the end of a sweep. The jobs are over: a report that cannot be made must not hide how they ended."""
+    from r1.analysis.sweep_report import sweep_report
+
+    try:
+        markdown, page = sweep_report(folder)
+    except ValueError as error:
+        print(f"r1 train: no report of this sweep: {error}", file=sys.stderr)
+        return
+    print(f"{markdown.read_text(encoding='utf-8')}\n{page}", flush=True)
+
+
+@hydra_app("train", after_sweep=write_sweep_report)
 def main(cfg: DictConfig) -> float | None:
     from r1.run import train
 

@@ -9,16 +9,19 @@ same samples, whoever asks and whenever.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from r1.analysis.reflection import mixes_languages, reflects, repetition
+from r1 import files
+from r1.analysis.reading import EVALUATIONS
 from r1.evaluation.intervals import Tally, estimate_cons, estimate_pass
-from r1.evaluation.rates import Look, rates
-from r1.grading import cluster, correct, parse, r1_format, r1_zero_format
+from r1.evaluation.rates import rates
+from r1.evaluation.verdicts import Assessed, Judge, assess_group
 from r1.records import EvalReport, Group, Problem, Trace
 from r1.rollout.engine import Engine, Sampling
 from r1.rollout.sampler import sample
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
 PAPER_SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=32768)  # v2 D.1
 Progress = Callable[[int, int], None]  # samples done, samples in all
-Judge = Callable[[Sequence[Trace]], Sequence[float | None]]
 
 
 @dataclass(frozen=True)
@@ -115,74 +117,50 @@ def evaluate(
 
 def assess(groups: Sequence[Group], benchmark: Benchmark, setting: dict[str, Any] | None = None) -> EvalReport:
     """The report of samples that are already there (from a trace file, say)."""
-    assessed = [_assess(group, benchmark.judge) for group in groups]
-    tallies = [one.tally for one in assessed]
+    assessed = [assess_group(group, benchmark.judge) for group in groups]
     traces = [trace for group in groups for trace in group.traces]
+    unjudged = sum(one.unjudged for one in assessed)
+    found = rates([one.looks for one in assessed])
     return EvalReport(
         benchmark=benchmark.name,
         setting=setting or benchmark.setting,
-        pass_at_1=estimate_pass(tallies),
-        cons_at={k: estimate_cons(tallies, k) for k in benchmark.cons},
-        pass_at={k: estimate_pass(tallies, k) for k in benchmark.pass_k},
+        pass_at_1=estimate_pass(_enough(assessed, 1)),
+        cons_at={k: estimate_cons(_enough(assessed, k), k) for k in benchmark.cons},
+        pass_at={k: estimate_pass(_enough(assessed, k), k) for k in benchmark.pass_k},
         mean_length=sum(len(t.token_ids) for t in traces) / len(traces),
         truncated=sum(t.truncated for t in traces) / len(traces),
-        rates=rates([one.looks for one in assessed]),
+        rates=found | {"unjudged": unjudged / len(traces)} if unjudged else found,
         problems=tuple(one.row() for one in assessed),
     )
 
 
-@dataclass(frozen=True)
-class _Assessed:
-    group: Group
-    answers: list[str]  # one a class, as its first member wrote it
-    tally: Tally
-    looks: list[Look]
-
-    def row(self) -> dict[str, Any]:
-        """JSON for `EvalReport.problems`: enough to vote, count and compare again without the traces."""
-        classes = [
-            {"answer": answer, "count": size, "correct": right}
-            for answer, size, right in zip(self.answers, self.tally.sizes, self.tally.right)
-        ]
-        return {
-            "id": self.group.problem.id,
-            "n": self.tally.n,
-            "correct": self.tally.correct,
-            "unparsed": self.tally.unparsed,
-            "answers": sorted(classes, key=lambda c: -int(c["count"])),
-            "reflecting": sum(look.reflects for look in self.looks),
-            "mean_length": sum(len(t.token_ids) for t in self.group.traces) / len(self.group),
-        }
-
-
-def _assess(group: Group, judge: Judge | None) -> _Assessed:
-    parsed = [parse(trace.text, truncated=trace.truncated) for trace in group.traces]
-    answers = [one.answer for one in parsed]
-    if judge is None:
-        verdicts = [correct(group.problem, one) for one in parsed]
-    else:
-        verdicts = [value is not None and value >= 1 for value in judge(group.traces)]
-    # Two samples vote together when their answers are equal and so are their verdicts: a bare "54" where an expression was asked
-    # equals "6 * 9" in value, and still is not an answer to the question.
-    classes = [
-        [i for i in members if verdicts[i] is verdict] for members in cluster(answers, group.problem) for verdict in (True, False)
-    ]
-    classes = [members for members in classes if members]
-    tally = Tally(tuple(len(c) for c in classes), tuple(verdicts[c[0]] for c in classes), len(group) - sum(map(len, classes)))
-    looks = [_look(trace.text, right) for trace, right in zip(group.traces, verdicts)]
-    return _Assessed(group, [str(answers[c[0]]) for c in classes], tally, looks)
-
-
-def _look(text: str, right: bool) -> Look:
-    return Look(right, reflects(text), mixes_languages(text), r1_zero_format(text) or r1_format(text), repetition(text))
+def _enough(assessed: Sequence[Assessed], k: int) -> list[Tally]:
+    """The tallies for a figure over k samples: a problem of which an outage of the judge left fewer has none."""
+    if not any(one.unjudged for one in assessed):
+        return [one.tally for one in assessed]
+    found = [one.tally for one in assessed if one.tally.n >= k]
+    if not found:
+        raise ValueError(
+            f"the judge failed so often that no problem has {k} judged samples left "
+            f"({sum(one.unjudged for one in assessed)} samples unjudged); see what the judge says (r1 doctor for the sandbox) and repeat"
+        )
+    return found
 
 
 def tallies(report: EvalReport) -> dict[str, Tally]:
     """Problem id -> tally: what `intervals.compare` takes, from a report or one read back from JSON."""
-    return {
-        row["id"]: Tally(tuple(c["count"] for c in row["answers"]), tuple(c["correct"] for c in row["answers"]), row["unparsed"])
-        for row in report.problems
-    }
+    return {row["id"]: tally_of(row) for row in report.problems}
+
+
+def tally_of(row: Mapping[str, Any]) -> Tally:
+    """The tally of one row of `EvalReport.problems`."""
+    return Tally(tuple(c["count"] for c in row["answers"]), tuple(c["correct"] for c in row["answers"]), row["unparsed"])
+
+
+def keep_report(folder: str | Path, report: EvalReport, step: int) -> None:
+    """Append the report, with the answers to every problem, to the folder's evaluations.jsonl: what paired comparisons read."""
+    row = json.dumps({"step": step, **asdict(report)}, ensure_ascii=False) + "\n"
+    files.append(Path(folder) / EVALUATIONS, row.encode())
 
 
 def figures(report: EvalReport) -> dict[str, float]:

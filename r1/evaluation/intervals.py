@@ -38,6 +38,13 @@ class Tally:
     right: tuple[bool, ...]
     unparsed: int = 0
 
+    @classmethod
+    def of(cls, verdicts: Sequence[bool]) -> Tally:
+        """Of verdicts alone, where only pass@k is asked for: right samples are one class and wrong ones another."""
+        right = sum(verdicts)
+        classes = [(size, verdict) for size, verdict in ((right, True), (len(verdicts) - right, False)) if size]
+        return cls(tuple(size for size, _ in classes), tuple(verdict for _, verdict in classes))
+
     @property
     def n(self) -> int:
         return sum(self.sizes) + self.unparsed
@@ -102,6 +109,19 @@ def _wilson(m: float, n: float, z: float) -> tuple[float, float]:
     scale = 1 + z * z / n
     low, high = (centre - half) / scale, (centre + half) / scale
     return max(0.0, min(low, m)), min(1.0, max(high, m))  # rounding must not leave the figure outside its own interval
+
+
+def difference_interval(right: int, n: int, other_right: int, other_n: int) -> tuple[float, float]:
+    """95 % interval of the difference of two independent shares, other_right / other_n - right / n (Newcombe 1998, method 10).
+
+    Wilson's bounds of both shares, put together: it stays inside [-1, 1] and is no point when both shares are 0 or 1.
+    """
+    if not (0 <= right <= n and 0 <= other_right <= other_n and n and other_n):
+        raise ValueError(f"a difference of shares needs samples on both sides, got {right} of {n} and {other_right} of {other_n}")
+    p, q = right / n, other_right / other_n
+    (low_p, high_p), (low_q, high_q) = _wilson(p, n, Z), _wilson(q, other_n, Z)
+    below, above = sqrt((q - low_q) ** 2 + (high_p - p) ** 2), sqrt((high_q - q) ** 2 + (p - low_p) ** 2)
+    return q - p - below, q - p + above
 
 
 def t_quantile(freedom: int) -> float:
@@ -183,8 +203,8 @@ class Comparison:
     n_problems: int
 
 
-def compare(first: Sequence[Tally], second: Sequence[Tally], seed: int = 0) -> Comparison:
-    """Paired comparison of pass@1 on the same problems, in the same order.
+def compare(first: Sequence[Tally], second: Sequence[Tally], seed: int = 0, k: int = 1, vote: bool = False) -> Comparison:
+    """Paired comparison of pass@k, or of cons@k where `vote`, on the same problems, in the same order.
 
     Intervals: difference +- z x its standard error, within problems (`samples`), and +- t x the standard error of the
     per-problem differences (`problems`). p: how often flipping the sign of each problem's difference gives one as large,
@@ -192,11 +212,18 @@ def compare(first: Sequence[Tally], second: Sequence[Tally], seed: int = 0) -> C
     """
     if len(first) != len(second) or not first:
         raise ValueError(f"a paired comparison needs the same problems on both sides, got {len(first)} and {len(second)}")
-    deltas = np.array([b.pass_at(1) - a.pass_at(1) for a, b in zip(first, second)])
-    count, mean = len(deltas), float(deltas.mean())
-    within = sqrt(sum(_pass_variance(t, 1) for t in (*first, *second))) / count
-    half = t_quantile(count - 1) * float(deltas.std(ddof=1)) / sqrt(count) if count > 1 else float("inf")
-    return Comparison(mean, _clip(mean, Z * within), _clip(mean, half), permutation_p(deltas, seed), count)
+    value, variance = (Tally.cons_at, _cons_variance) if vote else (Tally.pass_at, _pass_variance)
+    mean, (low, high), p = paired([value(b, k) - value(a, k) for a, b in zip(first, second)], seed)
+    within = sqrt(sum(variance(t, k) for t in (*first, *second))) / len(first)
+    return Comparison(mean, _clip(mean, Z * within), (max(-1.0, low), min(1.0, high)), p, len(first))
+
+
+def paired(deltas: Sequence[float], seed: int = 0) -> tuple[float, tuple[float, float], float]:
+    """(mean, its 95 % interval over problems by Student's t, p by flipping signs) of one difference a problem, in its own unit."""
+    values = np.asarray(deltas, float)
+    mean = float(values.mean())
+    half = t_quantile(len(values) - 1) * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else float("inf")
+    return mean, (mean - half, mean + half), permutation_p(values, seed)
 
 
 def _clip(mean: float, half: float) -> tuple[float, float]:

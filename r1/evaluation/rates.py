@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One sample: was it right, does it reflect, does it mix languages, is its format right, how repetitive is it."""
+    """One sample: was it right, does it reflect, does it mix languages, is its format right, how repetitive is it, and which
+    share of its thought's words is in the problem's language (None: it has no words)."""
 
     correct: bool
     reflects: bool
     mixed: bool
     format_ok: bool
     repetition: float
+    consistency: float | None = None
 
 
 def rates(problems: Sequence[Sequence[Look]]) -> dict[str, float]:
@@ -33,6 +35,9 @@ def rates(problems: Sequence[Sequence[Look]]) -> dict[str, float]:
         "format": _mean([look.format_ok for look in every]),
         "repetition": _mean([look.repetition for look in every]),
     }
+    worded = [look.consistency for look in every if look.consistency is not None]
+    if worded:
+        found["language_consistency"] = _mean(worded)
     with_it = [look.correct for look in every if look.reflects]
     without = [look.correct for look in every if not look.reflects]
     if with_it:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from r1.grading.draft import draft
 from r1.grading.equivalence import counts, equivalent
 from r1.grading.language import language_share
 from r1.grading.parse import Parsed, parse
@@ -16,6 +17,7 @@ __all__ = [
     "cluster",
     "correct",
     "counts",
+    "draft",
     "equivalent",
     "language_share",
     "majority_vote",

@@ -26,8 +26,8 @@ Source = Literal["answer_tag", "box", "phrase", "bare"]
 
 # Models misspell the tags; what matters here is that the thought was closed. The strict spelling is the format reward's business.
 # Literal spellings instead of a pattern: `find` and `rfind` look for the first and the last in one pass, however many there are.
-_OPEN = ("<think>", "<thinking>", "<Think>", "<THINK>")
-_CLOSE = ("</think>", "</thinking>", "</Think>", "</THINK>", "\\end{think}", "\\end{think>")
+OPEN_TAGS = ("<think>", "<thinking>", "<Think>", "<THINK>")
+CLOSE_TAGS = ("</think>", "</thinking>", "</Think>", "</THINK>", "\\end{think}", "\\end{think>")
 _ANSWER_OPEN = ("<answer>", "<Answer>", "<ANSWER>")
 _ANSWER_CLOSE = ("</answer>", "</Answer>", "</ANSWER>")
 _SPECIAL = ("</s>", "<s>", "<eos>", "<pad>", "<bos>", "[EOS]", "[PAD]")
@@ -80,8 +80,8 @@ def parse(text: str, opened: bool = False, truncated: bool = False) -> Parsed:
     '4'
     """
     text = strip_special(text)
-    first_open, last_open = _first(text, _OPEN), _last(text, _OPEN)
-    first_close, last_close = _first(text, _CLOSE), _last(text, _CLOSE)
+    first_open, last_open = _first(text, OPEN_TAGS), _last(text, OPEN_TAGS)
+    first_close, last_close = _first(text, CLOSE_TAGS), _last(text, CLOSE_TAGS)
     reopened = last_open is not None and (last_close is None or last_open[0] >= last_close[1])
     unclosed = reopened or (opened and last_close is None)
 

@@ -1,1 +1,1 @@
-"""From model to model: data that models write for the next stage, and the stages in a row."""
+"""From model to model: data that models write for the next stage, and the stages as one graph that goes on where it stopped."""

@@ -15,6 +15,7 @@ from r1_kernels import linear_logps
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from r1.policy.lora import Lora, adapter_of, base_of, is_adapter, load_adapter, merged_state, save_adapter
 from r1.policy.prompts import Template, named
 from r1.policy.words import add_words as append_words
 from r1.records import Batch, Problem
@@ -50,13 +51,22 @@ class Policy(nn.Module):
         attention: str = "sdpa",
         gradient_checkpointing: bool = False,
         trust_remote_code: bool = False,
+        lora: Lora | None = None,
         add_words: Sequence[str] | None = None,
     ) -> Policy:
         """A policy from a folder or hub id. `attention` is any name that transformers knows (sdpa, flash_attention_2, eager).
 
-        `add_words` appends those of these words to the vocabulary that it lacks (see `r1.policy.words`).
+        With `lora` the model is frozen and a fresh adapter learns. A folder that holds a saved adapter is its model with that
+        adapter, which learns on. `add_words` appends those of these words to the vocabulary that it lacks (see `r1.policy.words`).
         """
         options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+        adapter = path if is_adapter(path) else None
+        if adapter is not None:
+            if lora is not None:
+                raise ValueError(
+                    f"{str(path)!r} is an adapter, which learns on with its own rank and targets: leave policy.lora null"
+                )
+            path = base_of(adapter)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, **options)
             model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=attention, **options)
@@ -69,13 +79,21 @@ class Policy(nn.Module):
             append_words(model, tokenizer, add_words)
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        return cls(model, tokenizer, template)
+        policy = cls(model, tokenizer, template)
+        if adapter is not None:
+            load_adapter(model, adapter)
+        elif lora is not None:
+            lora.attach(model)
+        return policy
 
     def save(self, folder: str | Path) -> Path:
-        """A complete Hugging Face folder: safetensors, config, generation config, tokenizer."""
+        """A complete Hugging Face folder: safetensors, config, generation config, tokenizer. An adapter is merged into the
+        weights, and kept alone in the folder's `adapter/`."""
         folder = Path(folder)
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=merged_state(self.model))
         self.tokenizer.save_pretrained(folder)
+        if adapter_of(self.model) is not None:
+            save_adapter(self.model, folder / "adapter")
         return folder
 
     @property

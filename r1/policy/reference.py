@@ -12,7 +12,8 @@ from r1.records import Batch
 
 
 class Reference(nn.Module):
-    """A frozen copy of `policy` as it is now.
+    """A frozen copy of `policy` as it is now. What is frozen in the policy too (the model under an adapter) is shared, not copied:
+    with LoRA the reference is the model with the adapter of now, never the bare model, and costs an adapter's memory.
 
     refresh_every  copy the policy anew after this many optimiser updates; 0 keeps the first copy for ever. R1 does a hard copy
                    every 400 steps (v2 2.1).
@@ -27,7 +28,8 @@ class Reference(nn.Module):
         super().__init__()
         if refresh_every < 0 or not 0 < alpha <= 1:
             raise ValueError(f"expected refresh_every >= 0 and 0 < alpha <= 1, got {refresh_every} and {alpha}")
-        self.frozen = copy.deepcopy(policy).requires_grad_(False).eval()
+        shared = {id(p): p for p in policy.parameters() if not p.requires_grad}  # deepcopy takes what it finds here for copied
+        self.frozen = copy.deepcopy(policy, shared).requires_grad_(False).eval()
         self.refresh_every = refresh_every
         self.alpha = alpha
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -47,5 +49,7 @@ class Reference(nn.Module):
         if not self.refresh_every or int(self.updates) % self.refresh_every:
             return False
         for old, new in zip(self.frozen.model.parameters(), policy.model.parameters(), strict=True):
+            if old is new:
+                continue
             old.lerp_(new.to(old.dtype), self.alpha) if self.alpha < 1 else old.copy_(new)
         return True

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from r1.policy.lora import adapter_of, inject, merged_state
 from r1.policy.policy import Policy, encode_prompt
 from r1.policy.prompts import Template
 from r1.records import Problem
@@ -33,11 +34,19 @@ class Scorer(nn.Module):
 
     @classmethod
     def from_policy(cls, policy: Policy) -> Scorer:
-        """A scorer whose backbone starts as a copy of the policy's; the head starts at 0, so every response scores the same."""
+        """A scorer whose backbone starts as a copy of the policy's; the head starts at 0, so every response scores the same.
+
+        Where the policy has an adapter, it is part of the copy, and a fresh one of the same shape learns beside the head.
+        """
         config = copy.deepcopy(policy.model.config)
         config.num_labels = 1
         model = AutoModelForSequenceClassification.from_config(config, dtype=policy.model.dtype)
-        model.base_model.load_state_dict(policy.model.base_model.state_dict())
+        name = f"{model.base_model_prefix}."
+        backbone = {key.removeprefix(name): value for key, value in merged_state(policy.model).items() if key.startswith(name)}
+        model.base_model.load_state_dict(backbone)
+        if (adapter := adapter_of(policy.model)) is not None:
+            inject(model, copy.deepcopy(adapter))
+            model.score.requires_grad_(True)
         nn.init.zeros_(model.score.weight)
         eos = policy.tokenizer.eos_token_id
         return cls(model, policy.tokenizer, policy.template, eos if eos is not None else min(policy.eos_ids), policy.pad_id)
@@ -66,8 +75,8 @@ class Scorer(nn.Module):
         return self.model.score(last).squeeze(-1).float()
 
     def save(self, folder: str | Path) -> Path:
-        """A complete Hugging Face folder that AutoModelForSequenceClassification loads."""
+        """A complete Hugging Face folder that AutoModelForSequenceClassification loads, an adapter merged into the weights."""
         folder = Path(folder)
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=merged_state(self.model))
         self.tokenizer.save_pretrained(folder)
         return folder

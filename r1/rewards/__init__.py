@@ -10,6 +10,7 @@ from r1.rewards.accuracy import Accuracy
 from r1.rewards.adapters import Trl
 from r1.rewards.base import Part, Reward, read
 from r1.rewards.format import Format
+from r1.rewards.guarded import Guarded
 from r1.rewards.gym import ReasoningGym
 from r1.rewards.judge import Judge
 from r1.rewards.language import Language
@@ -21,6 +22,7 @@ __all__ = [
     "AnswerOnce",
     "Cosine",
     "Format",
+    "Guarded",
     "Judge",
     "Language",
     "Overlong",

@@ -25,11 +25,13 @@ class Reward:
     parts    name -> part
     weights  name -> weight, one flat map so that a sweep is `reward.weights.format=0,0.1,1`. A part of weight 0 is still computed
              and logged, but an outage of it masks nothing.
+    starts   name -> optimiser update from which on the part counts; before it, it is not computed at all (`at`). R1's preference
+             rewards come in the last 400 of 1,700 updates: longer use invites reward hacking (v2 3.2.2, B.5)
 
-    Raises ValueError when the two maps do not name the same parts: a misspelt weight would otherwise do nothing, silently.
+    Raises ValueError when the maps do not name the same parts: a misspelt weight would otherwise do nothing, silently.
     """
 
-    def __init__(self, parts: Mapping[str, Part], weights: Mapping[str, float]) -> None:
+    def __init__(self, parts: Mapping[str, Part], weights: Mapping[str, float], starts: Mapping[str, int] | None = None) -> None:
         if not parts:
             raise ValueError("a reward needs at least one part, got none")
         unknown, unweighted = sorted(set(weights) - set(parts)), sorted(set(parts) - set(weights))
@@ -44,8 +46,23 @@ class Reward:
         for name, weight in weights.items():
             if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
                 raise ValueError(f"reward.weights.{name} must be a finite number, got {weight!r}")
+        self.starts = dict(starts or {})
+        strangers = sorted(set(self.starts) - set(parts))
+        if strangers or any(update < 0 for update in self.starts.values()):
+            raise ValueError(
+                f"reward.starts maps parts ({', '.join(sorted(parts))}) to the optimiser update they begin at, 0 or more, got {self.starts}"
+            )
         self.parts = dict(parts)
         self.weights = {name: float(weights[name]) for name in parts}
+
+    def at(self, update: int) -> Reward:
+        """The reward after so many optimiser updates: the parts that have begun."""
+        begun = [name for name in self.parts if self.starts.get(name, 0) <= update]
+        if len(begun) == len(self.parts):
+            return self
+        if not begun:
+            raise ValueError(f"no part of the reward has begun at update {update}, got reward.starts={self.starts}")
+        return Reward({name: self.parts[name] for name in begun}, {name: self.weights[name] for name in begun})
 
     def __call__(self, groups: Sequence[Group]) -> list[Group]:
         """The same groups with every trace scored. All traces go to each part in one call, so that slow parts can batch."""

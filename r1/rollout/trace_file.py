@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -20,10 +21,12 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from r1 import files
 from r1.records import Problem, Score, Trace
 
 SCHEMA = 1
 MAX_LINE = 64 * 2**20  # characters; a line beyond this is damage or an attack, not a trace
+MAX_FRAME = 4 * 2**30  # decompressed bytes of one write
 MAX_FILE = 64 * 2**30  # decompressed bytes
 MAX_WINDOW = 2**27  # zstd window, the memory a frame may ask for
 READ = 2**11  # compressed bytes unpacked at once: at the format's best ratio they become 64 MB, not the whole bomb
@@ -62,8 +65,7 @@ class TraceWriter:
             return
         if self.compressed:
             data = zstandard.ZstdCompressor(level=3).compress(data)  # a frame of its own, whole or torn but never mixed
-        with self.path.open("ab") as file:
-            file.write(data)
+        files.append(self.path, data)
 
 
 def read_traces(path: str | Path) -> Iterator[tuple[Trace, dict[str, Any]]]:
@@ -93,6 +95,43 @@ def read_traces(path: str | Path) -> Iterator[tuple[Trace, dict[str, Any]]]:
         yield trace, row
     if pending is not None:
         warnings.warn(f"{path}: the last line is torn, the run that wrote it was stopped; it is left out", stacklevel=2)
+
+
+def cut_after(path: str | Path, step: int) -> int:
+    """Cut a .jsonl or .jsonl.zst file before its first line of a later step; how many lines went. A torn tail goes too.
+
+    What a run wrote after the checkpoint that it now goes on from would stand there twice. Steps only rise in such a file, and a
+    writer puts each step in a frame of its own, so a cut is a truncation.
+    """
+    path, keep, gone = Path(path), 0, 0
+    for lines, end in _whole(path):
+        if gone or any(json.loads(line)["step"] > step for line in lines):
+            gone += len(lines)
+        else:
+            keep = end
+    if keep < path.stat().st_size:
+        os.truncate(path, keep)
+    return gone
+
+
+def _whole(path: Path) -> Iterator[tuple[list[bytes], int]]:
+    """(lines, offset in the file behind them): a whole line at a time, or the lines of a whole frame."""
+    end = 0
+    with path.open("rb") as file:
+        if not _compressed(path):
+            for line in file:
+                end += len(line)
+                if line.endswith(b"\n"):
+                    yield [line], end
+            return
+        data = b""
+        for part, complete in _frames(file):
+            data += part
+            if len(data) > MAX_FRAME:
+                raise ValueError(f"{path} has a frame that unpacks to more than {MAX_FRAME} bytes")
+            if complete > end:
+                yield data.splitlines(), complete
+                data, end = b"", complete
 
 
 def _encode(trace: Trace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ averaged: the gradient of a step does not depend on how it was cut.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from r1_kernels import Stats
 from torch import Tensor
 from torch.optim import Optimizer
 
-from r1 import metrics
+from r1 import checkpoints, metrics, repro
 from r1.rewards import Reward
 from r1.stages.optimizers import Schedule, grad_norm
 
@@ -62,6 +63,8 @@ class Stage(LightningModule):
         self.rollout_step = 0  # training steps done: the x-axis of every logged value
         self.skipped_in_a_row = 0
         self.seconds: dict[str, float] = {}
+        self.identity: dict[str, Any] = {}  # the config that a checkpoint must share with a run that goes on from it
+        self.strict_resume = True
 
     @property
     def updates_per_step(self) -> int:
@@ -138,21 +141,52 @@ class Stage(LightningModule):
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Whatever draws from the global generators in a step (dropout, a reward of your own) draws the same after a resume."""
+        repro.seed_step(self.seed, type(self).__name__, self.rollout_step, self.global_rank)
+
     def log_step(self, values: dict[str, float]) -> None:
-        """Log one step's values with the phase times, on the step axis, and count the step."""
+        """Log one step's values with the phase times, on the step axis, and count the step.
+
+        The loggers are handed them at once: the trainer would do it after the callbacks, and a checkpoint that a callback saves
+        must not be ahead of what was logged.
+        """
         self.rollout_step += 1
         times = {metrics.phase_time(phase): seconds for phase, seconds in self.seconds.items()}
         times[metrics.STEP_TIME] = sum(self.seconds.values())
         self.seconds = {}
-        self.log_dict({metrics.STEP: float(self.rollout_step), **values, **times}, sync_dist=False, rank_zero_only=True)
+        self.log_dict({**values, **times}, logger=False, rank_zero_only=True)
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**values, **times}, step=self.rollout_step)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Loaders hand over records, not tensors; `optimise` computes on tensors that are made of them."""
         return batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["r1"] = {"rollout_step": self.rollout_step, "skipped_in_a_row": self.skipped_in_a_row}
+        checkpoint["r1"] = {
+            "format": checkpoints.FORMAT,
+            "identity": self._identity(),
+            "state": {"rollout_step": self.rollout_step, "skipped_in_a_row": self.skipped_in_a_row},
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, value in checkpoint["r1"].items():
+        self.must_match(checkpoint)
+        for name, value in checkpoint["r1"]["state"].items():
             setattr(self, name, value)
+
+    def must_match(self, checkpoint: dict[str, Any]) -> None:
+        """Raises BadCheckpoint for a checkpoint of another program, OtherRun, naming what differs, for one of another stage, reward,
+        tokenizer or any other setting; with `strict_resume` off it warns."""
+        different = list(checkpoints.differences(checkpoints.ours(checkpoint)["identity"], self._identity()))
+        if different and self.strict_resume:
+            raise checkpoints.OtherRun(
+                "the checkpoint belongs to a run with other settings, so going on from it would continue neither:\n  "
+                + "\n  ".join(different)
+                + "\nUse the settings of the checkpoint, or ckpt_strict=false to go on with those of now."
+            )
+        for line in different:
+            warnings.warn(f"resuming with other settings: {line}", stacklevel=1)
+
+    def _identity(self) -> dict[str, Any]:
+        return {**self.identity, "stage_class": type(self).__name__, "tokenizer": repro.fingerprint(self.policy.tokenizer)}

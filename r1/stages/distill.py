@@ -1,31 +1,66 @@
-"""Distillation as the papers do it: supervised fine-tuning of a smaller model on a teacher's filtered samples (v1 2.4)."""
+"""Distillation: a student learns what a teacher wrote (v1 2.4), or how likely the teacher finds each token.
+
+                  teacher null                             teacher: a policy over the same vocabulary
+    traces        SFT on the samples the reward likes,     logit distillation: at every token of them, a divergence between
+                  as the papers do it                      the two distributions instead of the one token
+    on_policy     refused: nobody says what is right       on-policy distillation: the student writes, the teacher judges each
+                                                           token (GKD, Agarwal et al. 2024)
+
+The two choices are independent, so the stage is: where do examples come from, and which loss do their tokens have.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from r1_kernels import Stats
+from torch import Tensor
 from torch.optim import Optimizer
 
 from r1.policy import Policy
-from r1.records import Trace
+from r1.records import Batch, Group, Problem, Trace
 from r1.rewards import Reward
+from r1.rollout.engine import Engine, Sampling
+from r1.rollout.sampler import sample
 from r1.rollout.trace_file import read_traces
 from r1.stages.examples import Example
 from r1.stages.optimizers import Schedule
 from r1.stages.sft import SFT
+from r1.stages.summary import describe
+from r1.stages.teacher import Teacher
+from r1.tasks.base import unique_ids
+from r1.tasks.loader import StepLoader
+
+
+@dataclass(frozen=True)
+class OnPolicy:
+    """How the student samples what it is then taught: `samples` completions of each of `prompts_per_step` problems a step."""
+
+    sampling: Sampling
+    prompts_per_step: int = 32
+    samples: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.prompts_per_step, self.samples) < 1:
+            raise ValueError(f"expected prompts_per_step and samples >= 1, got {self.prompts_per_step} and {self.samples}")
 
 
 class Distill(SFT):
-    """SFT on the teacher's traces that the shared reward likes.
+    """Give exactly one of `traces` and `on_policy`.
 
-    traces       trace files of the teacher (`traces/*.jsonl.zst` of its run)
-    min_reward   keep traces whose total reward is at least this
+    traces       trace files of the teacher (`traces/*.jsonl.zst` of its run). Their texts are tokenised anew with the student's
+                 template and tokenizer. Truncated ones are never kept: the student would learn not to stop
+    min_reward   keep traces whose total reward is at least this; null keeps all that could be judged
     per_problem  keep at most so many traces of one problem, the first ones; null keeps all
+    on_policy    the student's own samples, drawn anew each step; the reward scores them for the record alone
+    teacher      a policy or its folder: learn its distribution. divergence: forward, reverse or jsd with `mixture`; null is forward on
+                 traces and reverse on the student's own samples. temperature softens both distributions
 
-    Texts are tokenised anew with the student's template and tokenizer, since the two need not share a vocabulary. Truncated
-    traces are never kept: the student would learn not to stop.
+    The other arguments are those of `SFT`. `tokens_per_step`, `max_tokens` and `packing` cut steps out of traces; on-policy a step
+    is all of its samples. Raises ValueError for combinations of which a part would be ignored.
     """
 
     def __init__(
@@ -33,13 +68,19 @@ class Distill(SFT):
         policy: Policy,
         reward: Reward,
         optimizer: Callable[[Policy], Optimizer],
-        traces: str | list[str],
-        min_reward: float = 1.0,
+        engine: Engine | None = None,
+        traces: str | list[str] | None = None,
+        min_reward: float | None = None,
         per_problem: int | None = None,
+        on_policy: OnPolicy | None = None,
+        teacher: Policy | str | None = None,
+        divergence: Literal["forward", "reverse", "jsd"] | None = None,
+        mixture: float | None = None,
+        temperature: float = 1.0,
         schedule: Schedule | None = None,
         steps: int | None = None,
         epochs: float | None = None,
-        tokens_per_step: int = 1024,
+        tokens_per_step: int | None = None,
         micro_tokens: int = 8192,
         max_tokens: int | None = None,
         packing: bool = False,
@@ -47,18 +88,74 @@ class Distill(SFT):
         stop_after: int = 5,
         seed: int = 0,
     ) -> None:
+        if (traces is None) == (on_policy is None):
+            raise ValueError(
+                "give either `traces` (files of the teacher's samples) or `on_policy` (the student samples, the teacher judges), "
+                f"got traces={traces} and on_policy={on_policy}"
+            )
+        asked = dict(divergence=divergence, mixture=mixture, temperature=None if temperature == 1 else temperature)
+        _refuse("without a teacher's distribution there is nothing to compare with (set stage.teacher)", asked, teacher is None)
+        cut = dict(min_reward=min_reward, per_problem=per_problem, tokens_per_step=tokens_per_step, max_tokens=max_tokens)
+        _refuse("on-policy a step is all of the student's samples", cut | {"packing": packing or None}, on_policy is not None)
         super().__init__(
-            policy, optimizer, reward, schedule, steps, epochs, tokens_per_step, micro_tokens, False, max_tokens, packing,
+            policy, optimizer, reward, schedule, steps, epochs, tokens_per_step or 1024, micro_tokens, False, max_tokens, packing,
             max_grad_norm, stop_after, seed,
         )  # fmt: skip
-        self.files = [Path(name) for name in ([traces] if isinstance(traces, str) else traces)]
+        self.files = [Path(name) for name in ([traces] if isinstance(traces, str) else traces or [])]
         missing = [str(file) for file in self.files if not file.is_file()]
-        if missing or not self.files:
+        if missing or (traces is not None and not self.files):
             raise ValueError(f"expected the teacher's trace files in `stage.traces`, not found: {missing or 'none given'}")
         self.min_reward, self.per_problem = min_reward, per_problem
+        self.on_policy, self.engine = on_policy, engine
+        self.teacher = self._teacher(teacher, divergence, mixture, temperature)
+        self.last_groups: list[Group] = []
+
+    def _teacher(self, teacher: Any, divergence: Any, mixture: float | None, temperature: float) -> Teacher | None:
+        if teacher is None:
+            if self.on_policy is not None:
+                raise ValueError(
+                    "on-policy distillation needs a `teacher` to judge the student's tokens: set stage.teacher to its folder"
+                )
+            return None
+        if self.on_policy is not None and self.engine is None:
+            raise ValueError("on-policy distillation needs an `engine` to sample from the student, e.g. HFEngine(policy)")
+        divergence = divergence or ("forward" if self.on_policy is None else "reverse")
+        make = Teacher if isinstance(teacher, Policy) else Teacher.load
+        return make(teacher, self.policy, divergence=divergence, mixture=mixture, temperature=temperature)
+
+    def loader(self, task: Any) -> Any:
+        """The kept traces as examples (`task` is not used: the problems come with them), or the problems that the student tries."""
+        if self.on_policy is None:
+            return super().loader(task)
+        problems = unique_ids(task.train, f"the training set of {task.name}")
+        loader = StepLoader(problems, self.on_policy.prompts_per_step, self.fixed_steps, self.seed, self.epochs)
+        self.steps = len(loader)
+        return loader
+
+    def training_step(self, items: list[Any], batch_idx: int) -> None:
+        if self.on_policy is None:
+            return super().training_step(items, batch_idx)
+        groups = self.last_groups = self.sample(self.my_share(items))
+        figures = self.learn([Example(t.prompt_ids, t.token_ids) for group in groups for t in group.traces])
+        seen = describe(groups, self.over_ranks)
+        del seen["rows"]
+        self.log_step(seen | figures)
+
+    def sample(self, problems: list[Problem]) -> list[Group]:
+        """The student's completions of now, scored."""
+        plan = self.on_policy
+        self.engine.sync(self.policy, self.rollout_step)
+        with self.clock("rollout"):
+            groups = sample(
+                self.engine, self.policy, problems, plan.samples, plan.sampling, (self.seed, "distill", self.rollout_step)
+            )
+        with self.clock("score"):
+            return self.reward(groups)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Stats]:
+        return super().loss(batch) if self.teacher is None else self.teacher.loss(self.policy, batch.to(self.device))
 
     def examples(self, task: Any) -> Iterable[Example]:
-        """The kept traces as examples; `task` is not used, the problems come with the traces."""
         eos = self.policy.tokenizer.eos_token_id
         for trace in self.keep([trace for file in self.files for trace, _ in read_traces(file)]):
             body = self.policy.tokenizer(trace.text, add_special_tokens=False)["input_ids"]
@@ -69,7 +166,15 @@ class Distill(SFT):
         kept: dict[str, list[Trace]] = {}
         for trace in self.reward.score([trace for trace in traces if not trace.truncated]):
             of_problem = kept.setdefault(trace.problem.id, [])
-            good = trace.score.total is not None and trace.score.total >= self.min_reward
+            total = trace.score.total
+            good = total is not None and (self.min_reward is None or total >= self.min_reward)
             if good and (self.per_problem is None or len(of_problem) < self.per_problem):
                 of_problem.append(trace)
         return [trace for of_problem in kept.values() for trace in of_problem]
+
+
+def _refuse(why: str, options: dict[str, Any], pointless: bool) -> None:
+    """ValueError for options that are set and would be ignored."""
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    if pointless and given:
+        raise ValueError(f"{why}, so {', '.join(given)} would be ignored; leave {'it' if len(given) == 1 else 'them'} out")

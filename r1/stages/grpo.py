@@ -7,6 +7,7 @@ estimator (all in `objective`), the advantage's normalisation, the aggregation o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
@@ -27,8 +28,8 @@ from r1.rollout.sampler import sample
 from r1.stages.base import Stage
 from r1.stages.optimizers import Schedule
 from r1.stages.summary import describe
-from r1.tasks.base import Task, unique_ids
-from r1.tasks.loader import StepLoader
+from r1.tasks.base import Task, phases
+from r1.tasks.loader import PhasedLoader
 
 Minibatch = list[Batch]  # the micro-batches of one optimiser update
 
@@ -37,6 +38,7 @@ class GRPO(Stage):
     """Sample groups, score them, compare siblings, update.
 
     engine, sampling     who samples and how; log-probabilities are taken at the same temperature
+    length_schedule      optimiser update -> token limit from then on, e.g. {8200: 65536} beside max_new_tokens=32768 (v2 2.1)
     objective            every switch of the per-token loss (`r1_kernels.Objective`)
     advantage            groups -> groups with advantages (`losses.advantages` with its options)
     prompts_per_step, group_size   P and G; the paper's 32 questions with 16 outputs each (v2 2.1)
@@ -61,6 +63,7 @@ class GRPO(Stage):
         advantage: Callable[[list[Group]], list[Group]],
         optimizer: Callable[[Policy], Optimizer],
         sampling: Sampling,
+        length_schedule: dict[int, int] | None = None,
         schedule: Schedule | None = None,
         steps: int = 100,
         prompts_per_step: int = 32,
@@ -83,6 +86,7 @@ class GRPO(Stage):
         _check(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
         policy.without_dropout()  # dropout would make the ratio of the very first update differ from 1
         self.engine, self.sampling = engine, sampling
+        self.limits = _limits(sampling, length_schedule or {}, policy, reward)
         self.objective, self.advantage = objective, advantage
         self.prompts_per_step, self.group_size = prompts_per_step, group_size
         self.minibatches, self.epochs, self.aggregation = minibatches, epochs, aggregation
@@ -94,21 +98,28 @@ class GRPO(Stage):
         self.every_row_counts = objective.kl != "none" or objective.entropy_coef > 0
         self.updates = 0  # optimiser updates done: the version of the weights
         self.num_tokens = 0
+        self.unjudged_in_a_row = 0
         self.last_groups: list[Group] = []
 
     @property
     def updates_per_step(self) -> int:
         return self.minibatches * self.epochs
 
-    def loader(self, task: Task) -> StepLoader[Problem]:
+    @property
+    def begun(self) -> int:
+        """Optimiser updates done when this step began: what goes by updates (length schedule, late rewards) goes by these."""
+        return self.rollout_step * self.updates_per_step
+
+    def loader(self, task: Task) -> PhasedLoader[Problem]:
         """The prompts of the run. With dynamic sampling each step is given enough of them for every round."""
-        problems = unique_ids(task.train, f"the training set of {task.name}")  # draws and scores are keyed by id
-        return StepLoader(problems, self.prompts_per_step * (1 + self.dynamic_sampling), self.steps, self.seed)
+        begin = {-(-start // self.updates_per_step): problems for start, problems in phases(task)}  # at the next whole step
+        return PhasedLoader(list(begin.items()), self.prompts_per_step * (1 + self.dynamic_sampling), self.steps, self.seed)
 
     def training_step(self, problems: list[Problem], batch_idx: int) -> None:
         groups = self.sample(problems[: self.prompts_per_step])  # Problem -> Trace
         groups = self.score(groups)  # -> Score
         groups = self.advantage(groups)  # -> advantage
+        self.count_outage(groups)
         groups = self.refill(groups, problems[self.prompts_per_step :])
         batches = self.collate(groups)  # -> Batch
         stats, figures = self.update(batches)  # -> weights
@@ -119,7 +130,12 @@ class GRPO(Stage):
         self.engine.sync(self.policy, self.updates)
         keys = (self.seed, "grpo", self.rollout_step)
         with self.clock("rollout"):
-            return sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling, keys)
+            return sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling_now, keys)
+
+    @property
+    def sampling_now(self) -> Sampling:
+        """The sampling of this step, with the token limit that the length schedule gives it."""
+        return replace(self.sampling, max_new_tokens=next(limit for start, limit in self.limits if start <= self.begun))
 
     def refill(self, groups: list[Group], problems: list[Problem]) -> list[Group]:
         """Dynamic sampling (DAPO 3.2): groups without signal give way to groups of further problems that have one, P problems a
@@ -137,11 +153,25 @@ class GRPO(Stage):
     def score(self, groups: list[Group]) -> list[Group]:
         """Rewards, and the KL penalty where it is part of the reward."""
         with self.clock("score"):
-            groups = self.reward(groups)
+            groups = self.reward.at(self.begun)(groups)
         if self.kl_in_reward:
             with self.clock("reference"):
                 groups = self._with_kl(groups)
         return groups
+
+    def count_outage(self, groups: list[Group]) -> None:
+        """A step in which nothing could be judged changes no weight; `stop_after` of them in a row end the run."""
+        traces = [trace for group in groups for trace in group.traces]
+        total, judged = self.over_ranks(len(traces), sum(trace.score.total is not None for trace in traces))
+        self.unjudged_in_a_row = self.unjudged_in_a_row + 1 if total and not judged else 0
+        if self.unjudged_in_a_row >= self.stop_after:
+            silent = sorted(
+                {name for t in traces for name, value in t.score.parts.items() if value is not None and math.isnan(value)}
+            )
+            raise RuntimeError(
+                f"no completion could be judged in {self.unjudged_in_a_row} steps in a row: reward part {', '.join(silent)} gave no "
+                f"verdict (NaN) every time. The weights are as the last judged step left them; see to the part and resume."
+            )
 
     def _with_kl(self, groups: list[Group]) -> list[Group]:
         """Scores with a part "kl": the summed k1 estimate, sum_t log pi(o_t) - log pi_ref(o_t), at weight -kl_in_reward."""
@@ -179,7 +209,7 @@ class GRPO(Stage):
 
     def _micro_batches(self, traces: list[Trace], step: Normaliser) -> Minibatch:
         batch = collate(traces, self.policy.pad_id)
-        max_length = self.sampling.max_new_tokens if self.aggregation == "dr_grpo" else None
+        max_length = self.sampling_now.max_new_tokens if self.aggregation == "dr_grpo" else None
         weight = token_weights(batch.mask, self.aggregation, step, max_length)
         batch = replace(batch, weight=weight, old_logp=batch.sampler_logp, sampler_logp=None)
         return [narrow(batch, rows) for rows in microbatches(batch, range(len(batch)), self.micro_tokens)]
@@ -217,6 +247,14 @@ class GRPO(Stage):
             objective=self.objective, sampler_logp=batch.sampler_logp,
         )  # fmt: skip
 
+    def rehearsal(self, loader: StepLoader[Problem]) -> Minibatch:
+        """The largest micro-batch this run can meet: the longest prompt with completions of full length, reference included."""
+        longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
+        T = self.sampling.max_new_tokens
+        rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
+        trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
+        return [self._with_logps(batch) for batch in self._micro_batches([trace] * rows, Normaliser(rows, rows * T))[:1]]
+
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
         self.last_groups = groups
         rollout_seconds = self.seconds.get("rollout", 0.0)
@@ -226,17 +264,41 @@ class GRPO(Stage):
         values |= figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
         values |= {metrics.NUM_TOKENS: float(self.num_tokens), metrics.WEIGHT_VERSION: float(self.updates)}
         values[metrics.TOKENS_PER_SECOND] = tokens / rollout_seconds if rollout_seconds else 0.0
-        self.log_step(values)
+        self.log_step(values | self._scheduled())
+
+    def _scheduled(self) -> dict[str, float]:
+        """What changes on the way by plan: the token limit, and the weights of parts that begin late (0 before)."""
+        weights = self.reward.at(self.begun).weights
+        figures = {metrics.part_weight(name): weights.get(name, 0.0) for name in self.reward.starts}
+        return figures | ({metrics.TOKEN_LIMIT: float(self.sampling_now.max_new_tokens)} if len(self.limits) > 1 else {})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["r1"] |= {"updates": self.updates, "num_tokens": self.num_tokens}
+        checkpoint["r1"]["state"] |= {
+            "updates": self.updates,
+            "num_tokens": self.num_tokens,
+            "unjudged_in_a_row": self.unjudged_in_a_row,
+        }
 
 
 def _add_part(trace: Trace, name: str, value: float, weight: float) -> Trace:
     score = trace.score
     total = score.total + weight * value
     return replace(trace, score=Score(total, {**score.parts, name: value}, {**score.weights, name: weight}))
+
+
+def _limits(sampling: Sampling, schedule: dict[int, int], policy: Policy, reward: Reward) -> list[tuple[int, int]]:
+    """(first optimiser update, token limit), the latest first. What would fail at a later update is refused at the start."""
+    limits = {0: sampling.max_new_tokens} | schedule
+    room = getattr(policy.model.config, "max_position_embeddings", None)
+    if min(limits) < 0 or min(limits.values()) < 1 or (schedule and room is not None and max(limits.values()) >= room):
+        raise ValueError(
+            f"length_schedule maps optimiser updates (0 or more) to token limits (1 or more, below the model's {room} positions), got {schedule}"
+        )
+    fixed = [name for name, part in reward.parts.items() if hasattr(part, "limit")]
+    if schedule and fixed:
+        raise ValueError(f"reward parts {', '.join(fixed)} reckon with one token limit: leave out them or the length_schedule")
+    return sorted(limits.items(), reverse=True)
 
 
 def _check(

@@ -83,10 +83,13 @@ class SFT(Stage):
         return loader
 
     def training_step(self, examples: list[Example], batch_idx: int) -> None:
+        self.log_step(self.learn(self.my_share(examples)))
+
+    def learn(self, examples: list[Example]) -> dict[str, float]:
+        """One update on this rank's examples, and its figures."""
         with self.clock("update"):
-            batches = self.collate(self.my_share(examples))
-            stats, figures = self.optimise(batches, self.loss)
-        self.log_step(figures | {metrics.ENTROPY: stats.as_dict().get("entropy", 0.0)} if stats else figures)
+            stats, figures = self.optimise(self.collate(examples), self.loss)
+        return figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
 
     def collate(self, examples: list[Example]) -> list[Batch]:
         """Micro-batches whose weights are 1 / (learned tokens of this step over all ranks)."""
@@ -105,6 +108,11 @@ class SFT(Stage):
         batch = pack_pairs(examples, self.policy.pad_id, self.max_tokens, self.train_on_prompt)
         rows = max(1, self.micro_tokens // batch.tokens.shape[1])
         return [narrow(batch, range(i, min(i + rows, len(batch)))) for i in range(0, len(batch), rows)]
+
+    def rehearsal(self, loader: ExampleLoader) -> list[Batch]:
+        """The largest micro-batch this run can meet: as many of the longest example as a step holds."""
+        longest = max(loader.examples, key=lambda example: example.length)
+        return self.collate([longest] * max(1, self.tokens_per_step // longest.length))[:1]
 
     def loss(self, batch: Batch) -> tuple[Tensor, Stats]:
         batch = batch.to(self.device)

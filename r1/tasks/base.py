@@ -94,11 +94,20 @@ def unique_ids(problems: Sequence[Problem], where: str) -> list[Problem]:
     return list(problems)
 
 
+def phases(task: Task) -> list[tuple[int, list[Problem]]]:
+    """(first optimiser update, training problems) of every phase of a run on this task: one from 0 on, unless the task says otherwise."""
+    found = [(start, unique_ids(problems, f"the training set of {task.name}")) for start, problems in getattr(task, "phases", [])]
+    return found or [(0, unique_ids(task.train, f"the training set of {task.name}"))]
+
+
 class Mixture:
     """Several tasks as one. Of the training problems, task `name` contributes the share `shares[name]`.
 
     The training set is as large as the shares allow without repeating a problem (`size` makes it smaller); each task gives the
     first problems of its own list in an order keyed by `seed`. Validation and test are all problems of all tasks.
+
+    starts   task -> optimiser update from which on its problems are drawn (R1's general prompts: the last 400 of 1,700). Before it,
+             the other tasks keep their shares of each other. `phases` has the training sets in turn, `train` the last of them
     """
 
     def __init__(
@@ -106,9 +115,15 @@ class Mixture:
         tasks: Mapping[str, Task],
         shares: Mapping[str, float],
         size: int | None = None,
+        starts: Mapping[str, int] | None = None,
         seed: int = 0,
         name: str = "mixture",
     ) -> None:
+        self.starts = {task: (starts or {}).get(task, 0) for task in tasks}
+        if set(starts or {}) - set(tasks) or min(self.starts.values(), default=0) < 0:
+            raise ValueError(
+                f"starts maps tasks ({', '.join(sorted(tasks))}) to optimiser updates, 0 or more, got {dict(starts or {})}"
+            )
         if set(tasks) != set(shares):
             raise ValueError(f"a mixture needs one share per task: tasks {sorted(tasks)}, shares {sorted(shares)}")
         if not shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
@@ -127,7 +142,19 @@ class Mixture:
 
     @property
     def train(self) -> list[Problem]:
-        parts = [shuffled(task.train, self.seed, "mixture", name)[: self._count(name)] for name, task in self.tasks.items()]
+        return self._drawn(set(self.tasks))
+
+    @property
+    def phases(self) -> list[tuple[int, list[Problem]]]:
+        """(first update, training set) of every phase, in order; the first begins at 0."""
+        begins = sorted({0, *self.starts.values()})
+        sets = [self._drawn({task for task in self.tasks if self.starts[task] <= begin}) for begin in begins]
+        if not sets[0]:
+            raise ValueError(f"no task of the mixture begins at update 0, got starts={self.starts}")
+        return list(zip(begins, sets, strict=True))
+
+    def _drawn(self, names: set[str]) -> list[Problem]:
+        parts = [shuffled(task.train, self.seed, "mixture", n)[: self._count(n)] for n, task in self.tasks.items() if n in names]
         return shuffled(unique_ids([p for part in parts for p in part], self.name), self.seed, "mixture")
 
     @property

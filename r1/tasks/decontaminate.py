@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from r1.records import Problem
-from r1.tasks.base import Task
+from r1.tasks.base import Task, phases
 
 
 def ngrams(text: str, n: int) -> set[tuple[str, ...]]:
@@ -61,3 +61,5 @@ class Decontaminated:
         self.validation, self.test = task.validation, task.test
         evaluation = [*task.validation, *task.test, *(problem for other in against.values() for problem in other.test)]
         self.train, self.leaks = decontaminate(task.train, evaluation, n, share)
+        clean = {problem.id for problem in self.train}
+        self.phases = [(start, [problem for problem in part if problem.id in clean]) for start, part in phases(task)]

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from r1.repro import shuffled
 
 T = TypeVar("T")
+Phase = tuple[int, Sequence[T]]  # (first step, items from then on)
 
 
 class StepLoader(Generic[T]):
@@ -58,3 +59,21 @@ class StepLoader(Generic[T]):
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         self.position = int(state["position"])
+
+
+class PhasedLoader(StepLoader[T]):
+    """A StepLoader whose items change on the way: `phases` are (first step, items), the first of them from step 0 on.
+
+    Each phase has its own epochs, counted from its first step. Still a pure function of (seed, step).
+    """
+
+    def __init__(self, phases: Sequence[Phase[T]], per_step: int, steps: int, seed: int = 0) -> None:
+        starts = [start for start, _ in phases]
+        if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
+            raise ValueError(f"phases begin at rising steps, the first at 0; got {starts}")
+        super().__init__(phases[0][1], per_step, steps, seed)
+        self.phases = [(start, StepLoader(items, per_step, steps, seed)) for start, items in phases]
+
+    def step(self, index: int) -> list[T]:
+        start, loader = max((phase for phase in self.phases if phase[0] <= index), key=lambda phase: phase[0])
+        return loader.step(index - start)

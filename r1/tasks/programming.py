@@ -1,14 +1,15 @@
-"""Programming problems with their tests: HumanEval, MBPP, or rows of stdin/stdout cases.
+"""Programming problems with their tests: HumanEval, MBPP, LiveCodeBench, or rows of stdin/stdout cases.
 
 Every problem carries `tests = {"language", "setup", "test_cases"}`, the schema of open code-RL data sets: a case of type
-"stdin_stdout" has `input` and `output`; one of type "assert" has `code`, run after the candidate program and right when it
-ends without an exception. The tests are the judge; `answer` is a reference program where the row has one.
+"stdin_stdout" has `input` and `output`; one of type "function_call" has arguments and result instead, for `tests["fn_name"]`; one
+of type "assert" has `code`, run after the candidate program and right when it ends without an exception. The tests are the judge; `answer` is a reference program where the row has one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from typing import Any, Literal
 from r1.records import Problem
 from r1.tasks.base import Split, split
 from r1.tasks.competition import ID_COLUMNS, KEPT_COLUMNS, QUESTION_COLUMNS, column, question_text
+from r1.tasks.livecodebench import METHOD, read_tests, within
 from r1.tasks.rows import BadRow, OnBad, Row, collect, read_rows
 
 COMPLETE = "Complete this Python function. Write the whole function in one code block.\n```python\n{header}\n```"
@@ -24,14 +26,16 @@ FUNCTION = "{question}\nWrite the Python code in one code block. It must pass te
 
 
 class Programming:
-    """Problems of a .jsonl or .parquet file or a hub dataset, in one of three layouts that are told apart by row:
+    """Problems of a .jsonl or .parquet file or a hub dataset, in one of four layouts that are told apart by row:
 
     humaneval   `entry_point` and a test program (`tests` or `test`) that defines check(candidate); the question is a function
                 header, which is kept in meta["header"] with meta["entry_point"]
     mbpp        a list of assert lines (`tests`, `test_list`), with imports (`test_imports`, `test_setup_code`); the question
                 shows the first of them, since nothing else names the function
+    livecodebench   `public_test_cases` and `private_test_cases`; with `starter_code` the tests call a function (livecodebench.py)
     cases       `test_cases` (or within `verification_info`): a list of {input, output}, and `language` (python where absent)
 
+    after, before   keep contests of [after, before), ISO dates, of rows with a `contest_date`
     The other arguments are those of `competition.Competition`.
     """
 
@@ -48,7 +52,12 @@ class Programming:
         limit: int | None = None,
         on_bad: OnBad = "error",
         seed: int = 0,
+        after: str | None = None,
+        before: str | None = None,
     ) -> None:
+        for day in (after, before):
+            if day is not None and not _is_date(day):
+                raise ValueError(f"after and before are ISO dates such as 2024-08-01, got {day!r}")
         if part not in ("train", "test"):
             raise ValueError(f"part must be 'train' or 'test', got {part!r}")
         if part == "test" and (validation or test):
@@ -57,7 +66,7 @@ class Programming:
             )
         self.path = str(file) if file and Path(file).is_file() else str(path)
         self.name = name or Path(self.path).stem
-        rows = islice(read_rows(self.path, hub_split, hub_subset), limit)
+        rows = islice(_in_window(read_rows(self.path, hub_split, hub_subset), after, before), limit)
         problems, self.bad = collect(self.path, rows, _Reader(self.name), on_bad)
         parts = split(problems, validation, test, seed, by=lambda p: p.question) if part == "train" else Split([], [], problems)
         self.train: list[Problem] = parts.train
@@ -75,27 +84,51 @@ class _Reader:
 
     def __call__(self, row: Row) -> Problem:
         self.count += 1
-        known = any(name in row for name in ID_COLUMNS)
-        label = str(column(row, None, ID_COLUMNS)) if known else str(self.count)
+        ids = (*ID_COLUMNS, "question_id")
+        known = any(name in row for name in ids)
+        label = str(column(row, None, ids)) if known else str(self.count)
         if label in self.ids:
             raise BadRow(f"the id {label!r} occurs twice")
         self.ids.add(label)
-        text = question_text(column(row, None, (*QUESTION_COLUMNS, "text")))
+        text = question_text(column(row, None, (*QUESTION_COLUMNS, "question_content", "text")))
         question, tests, extra = layout(row)(row, text)
         reference = next(
             (row[c] for c in ("answer", "canonical_solution", "code", "solution") if isinstance(row.get(c), str)), None
         )
-        meta = {c: row[c] for c in KEPT_COLUMNS if row.get(c) not in (None, "")} | extra
+        meta = {
+            c: row[c] for c in (*KEPT_COLUMNS, "difficulty", "platform", "contest_date") if row.get(c) not in (None, "")
+        } | extra
         return Problem(f"{self.name}/{label}", question, reference, "code", tests=tests, meta=meta)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _in_window(
+    rows: Iterator[tuple[str, Row | BadRow]], after: str | None, before: str | None
+) -> Iterator[tuple[str, Row | BadRow]]:
+    """The rows of the window; one without a date comes as a BadRow, for the caller to decide."""
+    for place, row in rows:
+        try:
+            if isinstance(row, BadRow) or within(row, after, before):
+                yield place, row
+        except BadRow as reason:
+            yield place, reason
 
 
 Layout = Callable[[Row, str], tuple[str, dict[str, Any], dict[str, Any]]]
 
 
 def layout(row: Row) -> Layout:
-    """Which of the three layouts a row has."""
+    """Which of the four layouts a row has."""
     if row.get("entry_point"):
         return humaneval
+    if "public_test_cases" in row or "private_test_cases" in row:
+        return contest
     if "test_cases" in row or "verification_info" in row:
         return cases
     if isinstance(row.get("tests", row.get("test_list")), Sequence):
@@ -119,6 +152,14 @@ def mbpp(row: Row, text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     setup = imports if isinstance(imports, str) else "\n".join(imports)
     question = FUNCTION.format(question=text, example=lines[0])
     return question, _tests([{"type": "assert", "code": line} for line in lines], setup), {}
+
+
+def contest(row: Row, text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    found, name = read_tests(row)
+    starter = str(row.get("starter_code") or "").strip()
+    if name is None:
+        return PROGRAM.format(question=text), _tests(found), {}
+    return METHOD.format(question=text, starter=starter or f"def {name}(...):"), _tests(found) | {"fn_name": name}, {}
 
 
 def cases(row: Row, text: str) -> tuple[str, dict[str, Any], dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Rows of a problem file or hub dataset, one at a time, each with the place it came from.
 
-JSONL is read with the standard library alone; parquet needs pyarrow and a hub id needs `datasets` (both in the extra `data`).
+JSONL and CSV are read with the standard library alone; parquet needs pyarrow and a hub id needs `datasets` (both in the extra `data`).
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 OnBad = Literal["error", "skip"]
 
+MAX_CELL = 16 * 2**20  # characters of one value of a CSV file; the library's own limit is below a long solution
 DATA_EXTRA = "pip install 'r1-lab[data]'"
 
 
@@ -23,22 +25,24 @@ class BadRow(ValueError):
 
 
 def read_rows(path: str, split: str = "train", subset: str | None = None) -> Iterator[tuple[str, Row | BadRow]]:
-    """(place, row) of a .jsonl or .parquet file, or of split `split` of the hub dataset `path`.
+    """(place, row) of a .jsonl, .csv (with a header) or .parquet file, or of split `split` of the hub dataset `path`.
 
     A row that is not a JSON object in UTF-8 comes as a BadRow: what to do about it is the caller's choice.
     """
-    if path.endswith((".jsonl", ".json", ".parquet")) or Path(path).exists():
+    if path.endswith((".jsonl", ".json", ".csv", ".parquet")) or Path(path).exists():
         file = Path(path)
         if not file.is_file():
             raise ValueError(
-                f"no problem file at {file} (from {Path.cwd()}); give a .jsonl or .parquet file, or a hub id like owner/name"
+                f"no problem file at {file} (from {Path.cwd()}); give a .jsonl, .csv or .parquet file, or a hub id like owner/name"
             )
         if file.suffix == ".parquet":
             yield from _parquet(file)
         elif file.suffix == ".jsonl":
             yield from _jsonl(file)
+        elif file.suffix == ".csv":
+            yield from _csv(file)
         else:
-            raise ValueError(f"problem files are .jsonl (one JSON object a line) or .parquet, got {file}")
+            raise ValueError(f"problem files are .jsonl (one JSON object a line), .csv or .parquet, got {file}")
     else:
         yield from _hub(path, split, subset)
 
@@ -86,6 +90,15 @@ def _object(line: bytes) -> Row | BadRow:
     except json.JSONDecodeError as error:
         return BadRow(f"not JSON: {error.msg} at column {error.colno}")
     return row if isinstance(row, dict) else BadRow(f"expected a JSON object, got {type(row).__name__}")
+
+
+def _csv(file: Path) -> Iterator[tuple[str, Row | BadRow]]:
+    """Every value is text. A row with more or fewer cells than the header has lost a quote somewhere."""
+    csv.field_size_limit(MAX_CELL)
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        for number, row in enumerate(csv.DictReader(lines), 1):
+            whole = None not in row and None not in row.values()
+            yield f"row {number}", row if whole else BadRow("it has not as many cells as the header")
 
 
 def _parquet(file: Path) -> Iterator[tuple[str, Row]]:

@@ -213,3 +213,35 @@ def test_a_broken_summary_is_named(run):
     (run / "summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"summary\.json is not JSON"):
         read_run(run)
+
+
+def test_a_pipeline_is_about_its_first_reinforced_node(run, tmp_path):
+    """Nodes are links into a store that also holds older versions; later reinforced nodes are runs of their own."""
+    whole, store = tmp_path / "whole", tmp_path / "whole" / "store"
+    for name in ("base-1", "zero-1", "zero-2", "dev-1"):
+        (store / name).mkdir(parents=True)
+        table = "step,train/loss\n1,2.5\n" if name == "base-1" else METRICS.replace("0.79", f"0.{len(name)}{name[-1]}")
+        (store / name / "metrics.csv").write_text(table)
+        TraceWriter(store / name / "traces" / "rollouts.jsonl").write(
+            [trace("1+1", name, True)], step=1, stage="grpo", phase="rollout"
+        )
+    for name, version in (("base", 1), ("zero", 2), ("dev", 1)):
+        (whole / name).symlink_to(f"store/{name}-{version}", target_is_directory=True)
+    (whole / "pipeline.json").write_text(json.dumps({"nodes": {"base": {}, "zero": {}, "dev": {}}}))
+    found = read_run(whole)
+    assert [part.folder.name for part in found.parts] == ["base", "zero"]
+    assert found.curve("eval/sums/pass@1").y[-1] == 0.62
+    assert [t.text for t, _ in found.traces()] == ["base-1", "zero-2"]
+
+
+def test_a_page_of_a_pipeline_begins_with_its_ledger(run):
+    column = {"node": "base", "label": EVIL, "against": None, "steps": 3, "tokens": None, "seconds": 1.0, "cpu_seconds": 1.0}
+    figures = {"sums": {"pass@1": 0.25, "pass@1_low": 0.2, "pass@1_high": 0.3}}
+    claim = {"text": EVIL, "holds": False, "reads": "because"}
+    ledger = {"recipe": "toy", "about": "", "columns": [column | {"evaluations": figures}], "claims": [claim]}
+    (run / "ledger.json").write_text(json.dumps(ledger))
+    page = report(run).read_text(encoding="utf-8")
+    assert page.index('id="ledger"') < page.index('id="accuracy"')
+    assert "not shown" in page
+    assert "<td>25\u00a0%<small>(20–30)</small></td>" in page
+    assert EVIL not in page

@@ -257,6 +257,26 @@ def test_wandb_table_is_given_the_traces():
     assert len(call["columns"]) == len(call["data"][0])
 
 
+@pytest.mark.slow
+def test_wandb_table_is_on_disk_without_an_account(tmp_path, monkeypatch):
+    """The real logger, offline: the table is a file of the run, which `wandb sync` would upload."""
+    import json
+
+    import wandb
+    from lightning.pytorch.loggers import WandbLogger
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+    class Loggers:
+        loggers = (WandbLogger(save_dir=tmp_path, offline=True),)
+
+    TraceCallback("unused", table_rows=2)._table(Loggers(), "samples", [trace("a <b>"), trace("c")], 5)
+    wandb.finish()
+    (file,) = tmp_path.rglob("*.table.json")
+    table = json.loads(file.read_text())
+    assert [dict(zip(table["columns"], row))["completion"] for row in table["data"]] == ["a <b>", "c"]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -8,6 +8,7 @@ import pytest
 from r1.evaluation.intervals import (
     Tally,
     compare,
+    difference_interval,
     estimate_cons,
     estimate_pass,
     permutation_p,
@@ -18,8 +19,7 @@ from r1.evaluation.intervals import (
 
 def binary(correct: int, n: int) -> Tally:
     """A tally whose wrong samples all gave one wrong answer."""
-    pairs = [(size, right) for size, right in ((correct, True), (n - correct, False)) if size]
-    return Tally(tuple(s for s, _ in pairs), tuple(r for _, r in pairs))
+    return Tally.of([True] * correct + [False] * (n - correct))
 
 
 def test_one_problem_gives_wilsons_interval():
@@ -148,3 +148,18 @@ def test_wrong_questions_are_refused():
         problems_interval([])
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
         problems_interval([0.5, 1.5])
+
+
+def test_difference_of_two_shares_as_newcombe_has_it():
+    # Newcombe (1998), Table II, example (a): 56/70 - 48/80, method 10: 0.0524 to 0.3339
+    low, high = difference_interval(48, 80, 56, 70)
+    assert (low, high) == pytest.approx((0.0524, 0.3339), abs=2e-4)
+    assert difference_interval(0, 10, 10, 10)[0] > 0.5
+    assert difference_interval(10, 10, 0, 10)[1] < -0.5
+    with pytest.raises(ValueError, match="samples on both sides"):
+        difference_interval(0, 0, 1, 2)
+
+
+def test_a_tally_of_verdicts():
+    assert Tally.of([True, False, True]) == Tally((2, 1), (True, False))
+    assert Tally.of([False]) == Tally((1,), (False,))

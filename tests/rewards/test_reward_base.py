@@ -87,3 +87,30 @@ def test_stored_parts_can_be_weighed_again() -> None:
 
 def test_no_traces() -> None:
     assert Reward({"a": constant()}, {"a": 1})([]) == []
+
+
+def test_a_late_part_is_not_even_computed_before_its_start() -> None:
+    """Preference rewards come in the last part of a run (v2 3.2.2)."""
+    calls = []
+
+    def late(traces):
+        calls.append(len(traces))
+        return [1.0] * len(traces)
+
+    reward = Reward({"rule": constant(1.0), "late": late}, {"rule": 1.0, "late": 0.5}, {"late": 1300})
+    (before,) = reward.at(1299).score([trace()])
+    assert (before.score.total, before.score.parts, calls) == (1.0, {"rule": 1.0}, [])
+    (after,) = reward.at(1300).score([trace()])
+    assert (after.score.total, after.score.weights, calls) == (1.5, {"rule": 1.0, "late": 0.5}, [1])
+    assert Reward({"rule": constant(1.0)}, {"rule": 1.0}).at(0).weights == {"rule": 1.0}
+
+
+@pytest.mark.parametrize("starts", [{"lat": 1}, {"a": -1}])
+def test_starts_name_parts(starts: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="reward.starts maps parts"):
+        Reward({"a": constant()}, {"a": 1}, starts)
+
+
+def test_nothing_has_begun() -> None:
+    with pytest.raises(ValueError, match="no part of the reward has begun at update 3"):
+        Reward({"a": constant()}, {"a": 1}, {"a": 4}).at(3)

@@ -11,6 +11,7 @@ from r1.build import CONF, ConfigError, build
 from r1.rewards import Reward
 
 NEEDS = {
+    "guarded": ["reward.parts.{name}.part={{_target_:r1.rewards.Format}}"],
     "trl": ["reward.parts.{name}.function=builtins.print"],
     "judge": ["reward.parts.{name}.backend.url=http://localhost:1/v1", "reward.parts.{name}.backend.model=judge"],
     "code": ["reward.parts.{name}.sandbox=unsafe_subprocess"],  # builds where bubblewrap is missing, too

@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from r1 import metrics
-from r1.records import Problem, Trace
-from r1.rewards import Reward
-from r1.rollout.trace_file import TraceWriter
-from r1.stages import SFT, Distill
+from r1.records import Problem
+from r1.stages import SFT
 from r1.stages.optimizers import adamw
 from r1.tasks.corpus import Document
 from r1.tasks.documents import Lesson
@@ -99,37 +97,3 @@ def test_long_examples_are_left_out_and_counted(lab, capsys):
 def test_steps_or_epochs(lab, changes):
     with pytest.raises(ValueError, match="either `steps` or `epochs`"):
         new_sft(lab, **changes)
-
-
-class TestDistill:
-    def traces(self, folder):
-        rows = [
-            ("p1", "good", "stop"),
-            ("p1", "good good", "stop"),
-            ("p1", "bad", "stop"),
-            ("p2", "good bad", "length"),
-            ("p3", "good 3", "stop"),
-        ]
-        traces = [Trace(Problem(i, "use 1"), [3], [4], [-1.0], text, end) for i, text, end in rows]
-        writer = TraceWriter(folder / "teacher.jsonl")
-        writer.write(traces, step=1, stage="grpo", phase="train")
-        return folder / "teacher.jsonl"
-
-    def new(self, lab, file, **changes) -> Distill:
-        reward = Reward({"good": lambda traces: [float("good" in t.text) for t in traces]}, {"good": 1.0})
-        return Distill(**{"policy": lab.policy(), "reward": reward, "optimizer": partial(adamw, lr=1e-2), "traces": str(file),
-                          "steps": 2, "tokens_per_step": 60, **changes})  # fmt: skip
-
-    def test_it_learns_finished_traces_that_the_reward_likes(self, lab, tmp_path):
-        stage = self.new(lab, self.traces(tmp_path))
-        bodies = [stage.policy.decode(e.completion_ids) for e in stage.examples(None)]
-        assert bodies == ["good", "good good", "good 3"]  # not "bad", and not the truncated one
-        lab.fit(stage, task(None))
-
-    def test_at_most_so_many_of_one_problem(self, lab, tmp_path):
-        stage = self.new(lab, self.traces(tmp_path), per_problem=1)
-        assert [stage.policy.decode(e.completion_ids) for e in stage.examples(None)] == ["good", "good 3"]
-
-    def test_a_missing_file_is_named(self, lab, tmp_path):
-        with pytest.raises(ValueError, match=r"nowhere.jsonl"):
-            self.new(lab, tmp_path / "nowhere.jsonl")

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from r1.records import Problem
-from r1.tasks.base import Mixture, Split, split, unique_ids
-from r1.tasks.loader import StepLoader
+from r1.tasks.base import Mixture, Split, phases, split, unique_ids
+from r1.tasks.loader import PhasedLoader, StepLoader
 
 
 def numbered(n: int, name: str = "p") -> list[Problem]:
@@ -145,3 +145,44 @@ def test_loader_refuses_what_it_cannot_do(arguments: dict[str, int], message: st
 def test_ids_are_unique() -> None:
     with pytest.raises(ValueError, match="'p/0' twice"):
         unique_ids(numbered(2) + numbered(1), "the training set")
+
+
+class TestPhases:
+    """General prompts that come late: a mixture with `starts`, and the loader that follows it."""
+
+    def mixture(self, **changes) -> Mixture:
+        return Mixture({"a": Listed("a", 8), "b": Listed("b", 8)}, {"a": 0.5, "b": 0.5}, **{"starts": {"b": 3}, **changes})
+
+    def test_a_task_joins_at_its_start(self) -> None:
+        (first, before), (second, after) = phases(self.mixture())
+        assert (first, second) == (0, 3)
+        assert sorted(ids(before)) == ids(numbered(8, "a"))
+        assert sorted(ids(after)) == sorted(ids(numbered(8, "a") + numbered(8, "b"))) == sorted(ids(self.mixture().train))
+
+    def test_a_task_without_phases_has_one(self) -> None:
+        (only,) = phases(Listed("a", 3))
+        assert only == (0, numbered(3, "a"))
+
+    def test_the_loader_follows_and_resumes(self) -> None:
+        loader = PhasedLoader(phases(self.mixture()), per_step=4, steps=7)
+        steps = [ids(step) for step in loader]
+        assert not [i for step in steps[:3] for i in step if i.startswith("b")]
+        late = [i for step in steps[3:] for i in step]
+        assert sorted(late) == sorted(ids(self.mixture().train))  # one epoch of its own: every problem once
+        again = PhasedLoader(phases(self.mixture()), per_step=4, steps=7)
+        again.load_state_dict({"position": 4})
+        assert [ids(step) for step in again] == steps[4:]
+
+    def test_one_phase_is_the_plain_loader(self) -> None:
+        assert list(PhasedLoader([(0, numbered(7))], 2, 5, seed=3)) == list(StepLoader(numbered(7), 2, 5, seed=3))
+
+    @pytest.mark.parametrize("starts", [{"c": 1}, {"b": -1}])
+    def test_strange_starts_are_refused(self, starts: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match="optimiser updates, 0 or more"):
+            self.mixture(starts=starts)
+
+    def test_something_begins_at_once(self) -> None:
+        with pytest.raises(ValueError, match="no task of the mixture begins at update 0"):
+            phases(self.mixture(starts={"a": 2, "b": 3}))
+        with pytest.raises(ValueError, match="first at 0; got"):
+            PhasedLoader([(1, numbered(3))], 1, 2)

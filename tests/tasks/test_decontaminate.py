@@ -66,6 +66,9 @@ def test_a_task_without_its_leaks() -> None:
     assert [(a.id, b.id) for a, b in clean.leaks] == [("a", "own"), ("b", "other")]
     assert (clean.name, clean.test) == ("t", [own])
     assert isinstance(clean, Task)
+    assert clean.phases == [(0, [kept])]
+    task.phases = [(0, task.train[:1]), (7, task.train)]
+    assert Decontaminated(task, {}).phases == [(0, []), (7, task.train[1:])]
 
 
 def test_impossible_settings_are_refused() -> None:

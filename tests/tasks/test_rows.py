@@ -60,8 +60,8 @@ def test_our_own_mistakes_are_not_bad_rows(tmp_path: Path) -> None:
 def test_files_that_are_not_there_or_not_readable(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no problem file at .*gone\.jsonl"):
         list(read_rows(str(tmp_path / "gone.jsonl")))
-    with pytest.raises(ValueError, match=r"\.jsonl .* or \.parquet, got .*table\.csv"):
-        list(read_rows(written(tmp_path / "table.csv", b"a,b")))
+    with pytest.raises(ValueError, match=r"\.jsonl .*, \.csv or \.parquet, got .*table\.tsv"):
+        list(read_rows(written(tmp_path / "table.tsv", b"a,b")))
     empty = written(tmp_path / "empty.jsonl", b"")
     with pytest.raises(ValueError, match="it is empty"):
         collect(empty, read_rows(empty), dict, "error")

@@ -22,6 +22,8 @@ ELSEWHERE = {
     "mixture",
     "clean_aime",
     "gsm8k",
+    "gpqa",
+    "livecodebench",
     "competition",
     "documents",
     "gym",

@@ -144,7 +144,11 @@
       if (kind) piece.title = kind.replace("_", " ");
       if (digits) {
         while (token < ends.length && ends[token] <= start) token++;
-        piece.classList.add("token"); piece.style.setProperty("--v", digits[token] || 0);
+        const level = Number(digits[token] || 0);
+        piece.classList.add("token");
+        // a ratio has two sides: 4 is no change, more is one colour and less another
+        piece.style.setProperty("--v", name !== "ratio" ? level : token < ends.length ? 2 * Math.abs(level - 4) : 0);
+        if (name === "ratio" && level < 4) piece.classList.add("less");
       }
       target.append(piece);
     }

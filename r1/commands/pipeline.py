@@ -1,0 +1,55 @@
+"""Run a recipe of stages as one graph that goes on where it stopped; `status` and `why NODE` say how it stands (Hydra)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from r1.app import hydra_app, quoted
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+USAGE = """\
+r1 pipeline [status | why NODE] recipe=NAME [from=NODE] [until=NODE] [only=NODE] [seed=0] [KEY=VALUE ...]
+
+  r1 pipeline recipe=r1_tiny                  everything that is not done, in order
+  r1 pipeline recipe=r1_tiny until=r1_zero    a node and what it needs
+  r1 pipeline status recipe=r1_tiny           done, next, stale, unfinished, waiting
+  r1 pipeline why dev2 recipe=r1_tiny         what has changed since it was made
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """0 when all that was asked for is done, 1 when a node failed."""
+    return app(_overrides(list(argv)))
+
+
+@hydra_app("pipeline")
+def app(cfg: DictConfig) -> int:
+    from r1.pipeline.commands import run, status, why
+
+    return {"run": run, "status": status, "why": why}[cfg.action](cfg)
+
+
+def _overrides(argv: list[str]) -> list[str]:
+    """`why dev2 recipe=x` as Hydra's overrides. The nodes' own configs are looked for in --config-dir too."""
+    words = list(takewhile(lambda word: "=" not in word and not word.startswith("-"), argv))
+    rest = argv[len(words) :]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    folder = parser.parse_known_args(rest)[0].config_dir
+    if folder:
+        rest.append(f"config_dir={quoted(Path(folder).resolve())}")
+    if not words:
+        return rest
+    if words == ["status"]:
+        return [*rest, "action=status"]
+    if words[0] == "why" and len(words) == 2:
+        return [*rest, "action=why", f"only={words[1]}"]
+    print(f"r1 pipeline: expected `status` or `why NODE`, got {' '.join(words)!r}\n\n{USAGE}", file=sys.stderr)
+    raise SystemExit(2)

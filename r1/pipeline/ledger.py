@@ -1,0 +1,118 @@
+"""The stage ledger, the shape of the paper's Table 3 (v2): every stage on the same benchmarks, with what it cost and what it shows.
+
+    ledger.json   everything, to compute on         ledger.html   the page
+    ledger.md     the table, to paste               ledger.svg    the picture
+
+Whether a claim of the papers shows is decided by intervals: one side lies above the other if its 95 % interval over problems lies
+wholly above the other's. Where they overlap, the ledger says so and claims nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r1 import metrics
+from r1.analysis.forest import standalone
+from r1.analysis.ledger_view import html, markdown, picture
+from r1.analysis.page import page
+from r1.analysis.tables import shown
+from r1.pipeline.recipe import Claim, Column, Recipe, evaluation
+from r1.pipeline.store import Record, write_atomically
+
+if TYPE_CHECKING:
+    from r1.pipeline.driver import State
+
+JSON = "ledger.json"
+
+
+def write(root: Path, recipe: Recipe, states: Mapping[str, State]) -> dict[str, Any] | None:
+    """Write the ledger of the stages that are done and evaluated; None where there is none yet."""
+    ledger = collect(recipe, states)
+    if not ledger["columns"]:
+        return None
+    write_atomically(root / JSON, json.dumps(ledger, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(root / "ledger.md", markdown(ledger))
+    drawn = picture(ledger)
+    if drawn:
+        write_atomically(root / "ledger.svg", standalone(drawn))
+    setting = f"{len(ledger['columns'])} stages · {escape(recipe.about)}"
+    body = page(
+        f"{recipe.name}: stage by stage",
+        setting,
+        [("ledger", "Ledger", html(ledger))],
+        footer="Written by <code>r1 pipeline</code>.",
+    )
+    write_atomically(root / "ledger.html", body)
+    return ledger
+
+
+def collect(recipe: Recipe, states: Mapping[str, State]) -> dict[str, Any]:
+    """The ledger as JSON: a column for each stage whose evaluation is done, and every claim held against them."""
+    columns = []
+    for column in recipe.ledger.columns:
+        made, evaluated = (states[name].record for name in (column.node, evaluation(column.node)))
+        if made is not None and evaluated is not None:
+            columns.append(_column(column, made, evaluated))
+    found = {column["node"]: column for column in columns}
+    for column in columns:  # a stage that was left out is compared with nothing
+        column["against"] = column["against"] if column["against"] in found else None
+    claims = [held_against(claim, found) for claim in recipe.ledger.claims]
+    return {"recipe": recipe.name, "about": recipe.about, "columns": columns, "claims": claims}
+
+
+def _column(column: Column, made: Record, evaluated: Record) -> dict[str, Any]:
+    summary = _json(made.folder / "summary.json")
+    return {
+        "node": column.node,
+        "label": column.label,
+        "against": column.against,
+        "folder": made.folder.name,
+        "steps": summary.get("steps"),
+        "tokens": summary.get("metrics", {}).get(metrics.NUM_TOKENS),
+        "seconds": made.seconds,
+        "cpu_seconds": made.cpu_seconds,
+        "threads": made.threads,
+        "resumed": made.resumed,
+        "evaluations": _json(evaluated.folder / "evaluations.json"),
+    }
+
+
+def held_against(claim: Claim, columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The claim with `holds` (true, false; null where a figure is missing) and `reads`, the two figures it was decided by."""
+    sides = [_estimate(columns.get(name), claim.figure) for name in (claim.stage, claim.against)]
+    out: dict[str, Any] = {
+        "text": claim.text,
+        "figure": claim.figure,
+        "stage": claim.stage,
+        "against": claim.against,
+        "is": claim.is_,
+    }
+    if None in sides:
+        return out | {"holds": None, "reads": f"{claim.figure} of {claim.stage} or {claim.against} is missing"}
+    (_, low, high), (other, other_low, other_high) = sides
+    holds = {"higher": low > other_high, "lower": high < other_low, "at_least": high >= other}[claim.is_]
+    percent = not claim.figure.endswith("length")
+    told = [
+        f"{name} {shown(v, percent)} ({shown(a, percent)} to {shown(b, percent)})"
+        for name, (v, a, b) in zip((claim.stage, claim.against), sides)
+    ]
+    overlap = low <= other_high and other_low <= high and low < high
+    reads = f"{claim.figure}: {told[0]}, {told[1]}" + ("; the intervals overlap" if overlap and claim.is_ != "at_least" else "")
+    return out | {"holds": bool(holds), "reads": reads}
+
+
+def _estimate(column: Mapping[str, Any] | None, figure: str) -> tuple[float, float, float] | None:
+    """(value, low, high) of a figure on the first benchmark that has it; a figure without an interval is its own bounds."""
+    for figures in (column or {}).get("evaluations", {}).values():
+        if figures.get(figure) is not None:
+            value = float(figures[figure])
+            return value, float(figures.get(f"{figure}_low", value)), float(figures.get(f"{figure}_high", value))
+    return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,1 @@
+"""A trained policy leaves the house: export it, serve it, talk to it."""

@@ -1,0 +1,98 @@
+"""From a recipe to steps: real configs, composed before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from r1.build import ConfigError, compose, plain
+from r1.pipeline.plan import identity, plan
+from r1.pipeline.recipe import read_recipe
+
+NODES = {
+    "base": {"set": ["experiment=tiny_base"]},
+    "zero": {"set": ["experiment=tiny_r1_zero", "policy.path=@base/hf"]},
+}
+
+
+def steps(searchpath=(), **nodes):
+    return plan(read_recipe({"name": "toy", "nodes": NODES | nodes}), searchpath)
+
+
+def test_a_config_is_composed_with_its_folders_still_open():
+    found = steps()
+    assert list(found) == ["base", "zero"]
+    assert found["zero"].inputs == [("base", "hf")]
+    assert found["zero"].config["callbacks"]["traces"]["run_dir"] == "@run"
+    assert found["base"].inputs == []
+
+
+def test_inputs_and_seeds_are_part_of_an_identity_and_names_are_not():
+    zero = steps()["zero"]
+    one = identity(zero.ingredients({"base/hf": "aa"}))
+    assert one == identity(steps(zero={"set": [*NODES["zero"]["set"], "name=other"]})["zero"].ingredients({"base/hf": "aa"}))
+    assert one != identity(zero.ingredients({"base/hf": "bb"}))
+    assert one != identity(steps(zero={"set": [*NODES["zero"]["set"], "seed=1"]})["zero"].ingredients({"base/hf": "aa"}))
+
+
+def test_a_stage_depends_on_its_own_code():
+    found = steps()
+    assert "r1.stages.grpo" in found["zero"].code
+    assert "r1.stages.grpo" not in found["base"].code
+    assert "r1.tasks.corpus" in found["base"].code
+    assert not any(name.startswith(("r1.callbacks", "r1.analysis", "r1.evaluation")) for name in found["zero"].code)
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (
+            {"set": ["experiment=tiny_bsae"]},
+            "(?s)node more .r1 train.: experiment=tiny_bsae: there is no such choice; did you mean 'tiny_base'",
+        ),
+        ({"set": ["experiment=tiny_base", "stage.step=3"]}, "node more .*did you mean 'steps'"),
+        ({"set": ["experiment=tiny_base", "stage.steps=many"]}, "node more .*stage.steps='many': expected int"),
+        ({"set": ["experiment=tiny_r1_zero", "policy.path=@bse/hf"]}, "node more: there is no node 'bse'; did you mean 'base'"),
+        ({"set": ["experiment=tiny_r1_zero", "policy.path=@more/hf"]}, "in a circle: more -> more"),
+    ],
+)
+def test_a_mistake_in_any_node_is_found_before_the_first_runs(node, said):
+    with pytest.raises(ConfigError, match=said):
+        steps(more=node)
+
+
+def test_files_on_the_disk_are_part_of_an_identity(tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("{}\n")
+    node = {"set": ["experiment=tiny_base", "task=documents", f"task.path={data}"]}
+    before = steps(more=node)["more"].files
+    assert list(before) == [str(data)]
+    data.write_text('{"a": 1}\n')
+    assert steps(more=node)["more"].files != before
+
+
+def test_experiments_may_lie_elsewhere(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [tiny_base, _self_]\nstage: {steps: 7}\n")
+    assert steps([str(tmp_path)], more={"set": ["experiment=mine"]})["more"].config["stage"]["steps"] == 7
+
+
+VARS = ("base", "student", "problems", "prompts", "general", "helpful", "safe", "rewriter", "rewriter_model")
+
+
+@pytest.mark.parametrize(("name", "vars"), [("r1_tiny", ()), ("r1", VARS)])
+def test_the_recipes_are_whole(name, vars):
+    """Every node composes, and the order is the paper's."""
+    cfg = compose("pipeline", [f"recipe={name}", *(f"recipe.vars.{key}=some/{key}" for key in vars)], run_dir="runs/x")
+    found = plan(read_recipe(plain(cfg.recipe)))
+    order = ["r1_zero", "cold_start", "dev1", "dev2", "rejection", "dev3", "helpful", "harmless", "r1", "student"]
+    assert [step for step in found if step in order] == order
+    assert dict(found["dev3"].inputs)["rejection"] == "rows.jsonl"
+    assert {"helpful", "harmless", "dev3"} <= set(found["r1"].needs)
+    assert ("dev1", "hf") in found["dev2"].inputs
+    assert found["r1"].config["stage"]["sampling"]["temperature"] == 0.7
+    assert found["dev2"].config["reward"]["weights"]["language"] > 0
+
+
+def test_what_the_real_recipe_needs_is_asked_for():
+    with pytest.raises(ConfigError, match="Missing mandatory value: recipe.vars.base"):
+        compose("pipeline", ["recipe=r1"], run_dir="runs/x")
