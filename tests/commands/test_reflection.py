@@ -12,7 +12,7 @@ SMALL = [
     "benchmark.pair_countdown.problems.limit=4",
     "logger=csv",
     "print_config=false",
-    "trainer.enable_checkpointing=false",
+   
     "callbacks.checkpoint=null",
 ]
 
