@@ -12,7 +12,6 @@ SMALL = [
     "benchmark.pair_countdown.problems.limit=4",
     "logger=csv",
     "print_config=false",
-   
     "callbacks.checkpoint=null",
 ]
 
@@ -45,6 +44,11 @@ def test_reading_alone_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("r1.run.train", lambda cfg: pytest.fail("trained"))
     with pytest.raises(SystemExit, match="no finished runs"):
         reflection.main(["--out", str(tmp_path), "--read"])
+
+
+def test_a_wrong_override_is_answered_without_a_traceback(tmp_path):
+    with pytest.raises(SystemExit, match="did you mean 'steps'"):
+        reflection.main(["--out", str(tmp_path), "--set", "stage.stepps=3"])
 
 
 @pytest.mark.slow
