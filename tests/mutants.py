@@ -174,8 +174,8 @@ for line in sys.stdin:
 """
 
 
-def copied(folder: Path, mutant: Mutant) -> Path:
-    """A copy of the repository with the mistake in it."""
+def copied(folder: Path, mutant: Mutant | None = None) -> Path:
+    """A copy of the repository, with the mistake in it."""
     for part in COPIED:
         source = REPO / part
         if source.is_dir():
@@ -183,8 +183,9 @@ def copied(folder: Path, mutant: Mutant) -> Path:
         else:
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, folder / part)
-    text = (folder / mutant.file).read_text(encoding="utf-8")
-    (folder / mutant.file).write_text(text.replace(mutant.right, mutant.wrong), encoding="utf-8")
+    if mutant is not None:
+        text = (folder / mutant.file).read_text(encoding="utf-8")
+        (folder / mutant.file).write_text(text.replace(mutant.right, mutant.wrong), encoding="utf-8")
     return folder
 
 
@@ -199,7 +200,7 @@ def misfits() -> list[str]:
 
 
 def planted(mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant with whether its tests turned red (pytest's status 1, or a time limit)."""
+    """Each mutant with whether its tests, green without it, turned red (pytest's status 1, or the time limit)."""
     env = os.environ | {"OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -207,14 +208,20 @@ def planted(mutants: Iterable[Mutant]) -> Iterator[tuple[Mutant, bool]]:
             [sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
         ) as driver,
     ):
-        for i, mutant in enumerate(mutants):
-            root = copied(Path(scratch) / str(i), mutant)
-            tests = [f"{root}/{name}" for name in mutant.tests.split(" or ")]
-            driver.stdin.write("\t".join([str(root), mutant.test, *tests]) + "\n")  # type: ignore[union-attr]
+
+        def status(root: Path, tests: str, expression: str) -> int:
+            files = [f"{root}/{name}" for name in tests.split(" or ")]
+            driver.stdin.write("\t".join([str(root), expression, *files]) + "\n")  # type: ignore[union-attr]
             driver.stdin.flush()  # type: ignore[union-attr]
-            status = int(driver.stdout.readline())  # type: ignore[union-attr]
+            return int(driver.stdout.readline())  # type: ignore[union-attr]
+
+        clean, green = copied(Path(scratch) / "clean"), {}
+        for i, mutant in enumerate(mutants):
+            asked = (mutant.tests, mutant.test)
+            green[asked] = green.get(asked) or status(clean, *asked) == 0
+            root = copied(Path(scratch) / str(i), mutant)
+            yield mutant, green[asked] and status(root, *asked) in (1, -14)
             shutil.rmtree(root)
-            yield mutant, status in (1, -14)
 
 
 def covered() -> dict[int, list[str]]:

@@ -21,7 +21,7 @@ from r1.rollout.hf import HFEngine
 
 
 def values(stage, name: str) -> float:
-    return float(stage.trainer.logged_metrics[name])
+    return float(stage.trainer.callback_metrics[name])
 
 
 @pytest.mark.parametrize("aggregation", ["grpo", "bnpo", "dapo", "dr_grpo"])
@@ -215,7 +215,7 @@ def test_two_ranks_equal_one_process(lab, tmp_path, one_thread, aggregation):
     lab.fit(alone)
     shared = lab.grpo(prompts_per_step=3, **options)
     shared.on_train_end = lambda: torch.save(
-        (lab.weights(shared), dict(shared.trainer.logged_metrics)), tmp_path / f"{shared.global_rank}.pt"
+        (lab.weights(shared), dict(shared.trainer.callback_metrics)), tmp_path / f"{shared.global_rank}.pt"
     )
     trainer = Trainer(accelerator="cpu", devices=2, strategy="ddp_fork", max_epochs=1, logger=False, enable_progress_bar=False,
                       enable_model_summary=False, enable_checkpointing=False)  # fmt: skip
