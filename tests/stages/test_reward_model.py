@@ -42,7 +42,7 @@ def task(rows, validation=()) -> SimpleNamespace:
 def test_at_the_start_every_response_scores_the_same(lab):
     stage = new_stage(lab, steps=1)
     lab.fit(stage, task(PAIRS))
-    assert float(stage.trainer.callback_metrics[metrics.LOSS]) == pytest.approx(math.log(2))  # -log sigmoid(0)
+    assert float(stage.trainer.logged_metrics[metrics.LOSS]) == pytest.approx(math.log(2))  # -log sigmoid(0)
 
 
 @pytest.mark.parametrize("kind", ["pairs", "labelled"])
