@@ -212,8 +212,8 @@ def test_a_checkpoint_of_another_tokenizer_is_refused_by_name(lab):
     other.policy.tokenizer.add_tokens(["fresh"])
     with pytest.raises(OtherRun, match=r"tokenizer: '\w+' in the checkpoint, '\w+' now"):
         other.on_load_checkpoint(saved)
+    saved["r1"]["identity"]["stage_class"] = "SFT"
     with pytest.raises(OtherRun, match="stage_class: 'SFT' in the checkpoint, 'GRPO' now"):
-        saved["r1"]["identity"]["stage_class"] = "SFT"
         other.on_load_checkpoint(saved)
 
 
