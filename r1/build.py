@@ -110,7 +110,7 @@ def compose(config_name: str = "train", overrides: Sequence[str] = (), run_dir: 
     overrides = list(overrides)
     try:
         cfg = read_config(CONF, config_name, overrides)
-    except CONFIG_ERRORS as error:
+    except (*CONFIG_ERRORS, ValueError) as error:  # Hydra raises a bare ValueError for some overrides, policy=null for one
         raise ConfigError(explain(error, CONF, config_name, overrides)) from error
     return finish(cfg, run_dir)
 

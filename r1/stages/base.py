@@ -181,9 +181,11 @@ class Stage(LightningModule):
         times = {metrics.phase_time(phase): seconds for phase, seconds in self.seconds.items()}
         times[metrics.STEP_TIME] = sum(self.seconds.values())
         self.seconds = {}
-        self.log_dict({**values, **times}, logger=False, rank_zero_only=True)
+        figures = {**values, **times}
+        self.log_dict(figures, logger=False, rank_zero_only=True)
+        self.trainer.logged_metrics.update({name: torch.tensor(value) for name, value in figures.items()})
         for logger in self.trainer.loggers:
-            logger.log_metrics({**values, **times}, step=self.rollout_step)
+            logger.log_metrics(figures, step=self.rollout_step)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Loaders hand over records, not tensors; `optimise` computes on tensors that are made of them."""

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from r1_kernels import Objective
 
 from r1 import metrics
+from r1.checkpoints import OtherRun
 from r1.losses import advantages
 from r1.records import Trace
 from r1.rewards import Reward
@@ -163,6 +164,57 @@ def test_a_non_finite_gradient_is_skipped_counted_and_ends_the_run(lab):
     with pytest.raises(FloatingPointError, match="3 updates in a row"):
         lab.fit(stage)
     assert torch.equal(before, lab.weights(stage))
+
+
+def test_steps_that_nobody_can_judge_change_nothing_and_end_the_run(lab):
+    """NaN from every sample: weights bitwise as before, counted; the third step in a row says which part was silent."""
+    down = Reward({"judge": lambda traces: [math.nan] * len(traces)}, {"judge": 1.0})
+    stage = lab.grpo(reward=down, steps=8, stop_after=3)
+    before = lab.weights(stage)
+    with pytest.raises(
+        RuntimeError, match=r"no completion could be judged in 3 steps in a row: reward part judge gave no verdict"
+    ):
+        lab.fit(stage)
+    assert torch.equal(before, lab.weights(stage))
+    assert values(stage, metrics.MASKED) == 1.0
+    assert stage.rollout_step == 2
+
+
+def test_a_reward_that_draws_from_the_global_generators_draws_by_step(lab):
+    """Python's, NumPy's and torch's: as after a resume, the draws of a step do not depend on what was drawn before it."""
+    import random
+
+    import numpy
+
+    def draws(noise: int) -> list[tuple[float, ...]]:
+        seen = []
+
+        def part(traces):
+            seen.append((random.random(), float(numpy.random.rand()), float(torch.rand(()))))
+            for _ in range(noise):
+                random.random(), numpy.random.rand(), torch.rand(3)
+            return [0.0] * len(traces)
+
+        lab.fit(lab.grpo(reward=Reward({"x": part}, {"x": 1.0}), steps=3))
+        return seen
+
+    assert draws(0) == draws(5)
+    assert len(set(draws(0))) == 3
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused_by_name(lab):
+    stage, other = lab.grpo(), lab.grpo()
+    for each in (stage, other):
+        lab.fit(each)
+    saved = {"optimizer_states": []}
+    stage.on_save_checkpoint(saved)
+    other.on_load_checkpoint(saved)  # the same: taken
+    other.policy.tokenizer.add_tokens(["fresh"])
+    with pytest.raises(OtherRun, match=r"tokenizer: '\w+' in the checkpoint, '\w+' now"):
+        other.on_load_checkpoint(saved)
+    saved["r1"]["identity"]["stage_class"] = "SFT"
+    with pytest.raises(OtherRun, match="stage_class: 'SFT' in the checkpoint, 'GRPO' now"):
+        other.on_load_checkpoint(saved)
 
 
 def test_dynamic_sampling_replaces_groups_that_say_nothing(lab):
