@@ -15,7 +15,7 @@
 # # What does the weight of the format reward do?
 #
 # R1-Zero is trained with two rules: is the answer right, and is it written between the right tags. How much should the second count?
-# Nine short runs on one base model: weights 0, 0.1 and 1, three seeds each, 40 steps (`r1 train experiment=tiny_short
+# Nine short runs on one base model: weights 0, 0.1 and 1, three seeds each, 30 steps (`r1 train experiment=tiny_short
 # sweep=reward_weights policy.path=...`). Two guesses to begin with:
 #
 # - *"more format, less accuracy"*: the parts compete for the update;
@@ -32,6 +32,7 @@ from r1 import metrics
 from r1.analysis.notebook import folder_of, say
 from r1.analysis.sweep import curve_over_seeds, difference, mean_over_seeds, read_sweep
 from r1.analysis.sweep_report import markdown, seconds, tabulate
+from r1.evaluation.intervals import t_quantile
 
 sweep = read_sweep(folder_of("sweep_reward_weights", "R1_SWEEP"))
 table = tabulate(sweep)
@@ -74,7 +75,7 @@ plt.show()
 # takes its weight out again (docs/reward-lab.md).
 
 # %%
-lines = ["| | share of format, steps 1-10 | steps 11-40 | right format at the end |", "|---|---|---|---|"]
+lines = ["| | share of format, steps 1 to 10 | later | right format at the end |", "|---|---|---|---|"]
 shares = {}
 for cell, jobs in sweep.cells.items():
     curves = [job.run.curve(metrics.signal("format")) for job in jobs if job.run]
@@ -88,19 +89,21 @@ say("\n".join(lines))
 # %% [markdown]
 # ## 4. How many seeds would it take?
 #
-# From the spread of the paired differences seen here: the seeds needed for the 95 % interval to be as narrow as the difference itself.
-# A rough guide, since the spread of three numbers is itself uncertain.
+# The fewest seeds whose 95 % interval would leave out zero, if the difference and the spread stayed what they are here. A rough guide:
+# the spread of three numbers is itself uncertain.
 
 # %%
 cells = list(sweep.cells)
 base = sweep.cells[cells[0]]
 needed = []
 for cell in cells[1:]:
-    found = difference(base, sweep.cells[cell], table.benchmark)
-    if found and found.seeds.interval and found.seeds.value:
-        spread = (found.seeds.interval[1] - found.seeds.interval[0]) / 2 / 4.303 * np.sqrt(found.seeds.count)
+    gap = found.seeds if (found := difference(base, sweep.cells[cell], table.benchmark)) else None
+    if gap and gap.interval and gap.value:
+        spread = (gap.interval[1] - gap.value) / t_quantile(gap.count - 1) * np.sqrt(gap.count)
+        enough = next((n for n in range(2, 200) if t_quantile(n - 1) * spread / np.sqrt(n) < abs(gap.value)), None)
+        seeds = f"about {enough} seeds" if enough else "200 seeds are not enough"
         needed.append(
-            f"- {names[cell]}: {100 * found.seeds.value:+.1f} ± {100 * spread:.1f} points a seed (sd): about {max(2, int(np.ceil((1.96 * spread / found.seeds.value) ** 2)))} seeds"
+            f"- {names[cell]}: {100 * gap.value:+.1f} points, standard deviation {100 * spread:.1f} between seeds: {seeds}"
         )
 say("\n".join(needed))
 
