@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SHIPPED = NOTEBOOKS / "data"
 OURS = ("read_a_run", "compare_two_policies", "reward_ablation")
 
