@@ -78,8 +78,10 @@ class Policy(nn.Module):
                 f"no model at {str(path)!r}: expected a folder with config.json, weights and tokenizer, or a hub id this machine "
                 f"can reach (or has cached). {str(error).splitlines()[0]}"
             ) from error
-        if add_words:
-            append_words(model, tokenizer, add_words)
+        if add_words and append_words(model, tokenizer, add_words) and (adapter is not None or lora is not None):
+            raise ValueError(
+                "new words have embeddings that must learn, and under an adapter they are frozen: add them in a stage without"
+            )
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         policy = cls(model, tokenizer, template)

@@ -339,7 +339,7 @@ class GRPO(Stage):
     def _scheduled(self) -> dict[str, float]:
         """What changes on the way by plan: the token limit, and the weights of parts that begin late (0 before)."""
         weights = self.reward.at(self.begun).weights
-        figures = {metrics.part_weight(name): weights.get(name, 0.0) for name in self.reward.starts}
+        figures = {metrics.part_weight(name): weights.get(name, 0.0) for name, start in self.reward.starts.items() if start}
         return figures | ({metrics.TOKEN_LIMIT: float(self.sampling_now.max_new_tokens)} if len(self.limits) > 1 else {})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
