@@ -32,7 +32,7 @@ from r1.stages.optimizers import Schedule
 from r1.stages.settings import check_grpo, token_limits
 from r1.stages.summary import describe, mismatch, staleness
 from r1.tasks.base import Task, phases
-from r1.tasks.loader import PhasedLoader, StepLoader
+from r1.tasks.loader import PhasedLoader
 
 Minibatch = list[Batch]  # the micro-batches of one optimiser update
 
@@ -316,12 +316,14 @@ class GRPO(Stage):
             objective=self.objective, sampler_logp=batch.sampler_logp,
         )  # fmt: skip
 
-    def rehearsal(self, loader: StepLoader[Problem]) -> Minibatch:
-        """The largest micro-batch this run can meet: the longest prompt with completions of full length, reference included."""
-        longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
-        T = self.sampling.max_new_tokens
+    def rehearsal(self, loader: PhasedLoader[Problem]) -> Minibatch:
+        """The largest micro-batch this run can meet: the longest prompt of any phase with completions of full length, reference
+        included."""
+        problems = [problem for _, phase in loader.phases for problem in phase.items]
+        longest = max((self.policy.encode(problem) for problem in problems), key=len)
+        T = max(limit for _, limit in self.limits)
         rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
-        trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
+        trace = Trace(problems[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
         return [self._with_logps(batch) for batch in self._micro_batches([trace] * rows, Normaliser(rows, rows * T))[:1]]
 
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
