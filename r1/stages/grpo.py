@@ -316,10 +316,10 @@ class GRPO(Stage):
             objective=self.objective, sampler_logp=batch.sampler_logp,
         )  # fmt: skip
 
-    def rehearsal(self, loader: StepLoader[Problem]) -> Minibatch:
+    def rehearsal(self, loader: PhasedLoader[Problem]) -> Minibatch:
         """The largest micro-batch this run can meet: the longest prompt with completions of full length, reference included."""
         longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
-        T = self.sampling.max_new_tokens
+        T = max(limit for _, limit in self.limits)
         rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
         trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
         return [self._with_logps(batch) for batch in self._micro_batches([trace] * rows, Normaliser(rows, rows * T))[:1]]
