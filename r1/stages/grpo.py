@@ -32,7 +32,7 @@ from r1.stages.optimizers import Schedule
 from r1.stages.settings import check_grpo, token_limits
 from r1.stages.summary import describe, mismatch, staleness
 from r1.tasks.base import Task, phases
-from r1.tasks.loader import PhasedLoader, StepLoader
+from r1.tasks.loader import PhasedLoader
 
 Minibatch = list[Batch]  # the micro-batches of one optimiser update
 
