@@ -179,6 +179,9 @@ class Driver:
             try:
                 self.execute(step.node.run, resolved(step.config, folders), folder)
                 outputs = {path: content_hash(folder / path) for path in self._outputs(step)}
+            except SystemExit:  # a signal: the stage has saved itself
+                self.say(f"stopped in {name}; started again, the pipeline goes on there")
+                raise
             except Exception as error:
                 write_atomically(folder / ERROR, traceback.format_exc())
                 raise NodeFailed(name, folder, error) from error
