@@ -7,6 +7,7 @@ The folder holds safetensors, config, tokenizer with chat template, generation c
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -74,18 +75,17 @@ def export(
     licence = licence or find_licence(config)
     made = chat_template(policy.template, policy.tokenizer, thought)
     facts = {
-        "parameters": policy.model.num_parameters(),
         "template": policy.template.name,
         "thought": thought,
         "generation": generation.settings,
         "checkpoint": checkpoint,
     }
     told = Run(run.folder, run.config, run.manifest, {}, {}) if run and checkpoint else run
-    card = model_card(name or out.resolve().name, told, licence, facts, evaluations)
-
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         policy.save(part)
+        shutil.rmtree(part / "adapter", ignore_errors=True)  # merged into the weights; alone it is for training on
+        card = model_card(name or out.resolve().name, told, licence, facts | {"parameters": _parameters(part)}, evaluations)
         _write_tokenizer(policy, part, made)
         _generation_config(policy, generation).save_pretrained(part)
         card.save(part / "README.md")
@@ -106,6 +106,17 @@ def sampled_tokens(config: Mapping[str, Any]) -> int | None:
         if limits:
             return max(limits)
     return None
+
+
+def _parameters(folder: Path) -> int:
+    """As they were written: an adapter is merged, tied weights are there once."""
+    from safetensors import safe_open
+
+    count = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return count
 
 
 def _write_tokenizer(policy: Policy, folder: Path, made: str) -> None:

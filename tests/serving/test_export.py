@@ -63,6 +63,7 @@ def test_round_trip(policy: Policy, exported: Path) -> None:
     settings = GenerationConfig.from_pretrained(exported)
     assert (settings.do_sample, settings.temperature, settings.top_p, settings.top_k) == (True, 0.6, 0.95, 0)
     assert (settings.eos_token_id, settings.pad_token_id, settings.max_new_tokens) == (1, 0, 24)
+    assert f"of {policy.model.num_parameters():,} parameters" in (exported / "README.md").read_text()
     assert policy.tokenizer.chat_template is None  # the policy itself is as it was
 
 
