@@ -84,7 +84,7 @@ def _middle(row: int) -> float:
 def _panel(panel: Panel, left: int, rows: int) -> str:
     base = TOP + ROW * rows
     parts = [f'<text class="title" x="{left}" y="14">{escape(panel.title)}</text>']
-    across = left
+    across = float(left)
     for dots in panel.dots:
         parts.append(f'<circle class="dot c{dots.colour}" cx="{across + 5}" cy="30" r="4"/>')
         parts.append(f'<text class="tick" x="{across + 14}" y="34">{escape(dots.name)}</text>')

@@ -70,7 +70,7 @@ class Driver:
         store: Store,
         root: str | Path,
         execute: Execute = in_process,
-        after: Callable[[Mapping[str, State]], None] | None = None,
+        after: Callable[[Mapping[str, State]], Any] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.recipe, self.steps, self.store, self.root = recipe, dict(steps), store, Path(root)

@@ -247,7 +247,7 @@ class GRPO(Stage):
             objective=self.objective, sampler_logp=batch.sampler_logp,
         )  # fmt: skip
 
-    def rehearsal(self, loader: StepLoader[Problem]) -> Minibatch:
+    def rehearsal(self, loader: PhasedLoader[Problem]) -> Minibatch:
         """The largest micro-batch this run can meet: the longest prompt with completions of full length, reference included."""
         longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
         T = self.sampling.max_new_tokens
