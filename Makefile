@@ -1,6 +1,6 @@
 # make help lists what there is. VENV, PYTHON and TORCH_INDEX can be set: make demo VENV=../r1-venv PYTHON=python3.12
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-zero install dev test test-slow test-all check format clean
+.PHONY: help demo demo-zero install dev test test-slow test-all mutants check format clean
 SHELL := /bin/bash
 
 VENV ?= .venv
@@ -32,6 +32,10 @@ test-slow: $(VENV)/.dev  ## the slow tests alone
 
 test-all: $(VENV)/.dev  ## every test
 	$(OFFLINE) $(BIN)/python -m pytest -m 'slow or not slow' $(ARGS)
+
+mutants: $(VENV)/.dev  ## plant the classic bugs one by one: every one must turn a test red
+	$(OFFLINE) $(BIN)/python tests/mutants.py
+	$(OFFLINE) $(BIN)/python -m pytest -m 'slow or not slow' tests/kernels/test_planted_bugs.py
 
 check: $(VENV)/.dev  ## lint, format, types
 	$(BIN)/ruff check .

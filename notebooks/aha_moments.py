@@ -26,9 +26,9 @@
 # keep its "wait" and the other will not.
 #
 # Everything below is read from the runs' traces (the first 80 validation problems, 8 samples each, at steps 0, 20, 40, 60, 80; made
-# small by `data/shrink.py`) and from the two base models in bf16. A base and its run took 316 and 262 s on one shared CPU
-# core. To look at your own runs, set `R1_RUN` and `R1_CONTROL` to folders as `r1 train`, `r1 demo` or `r1 reflection` leave them; where a folder
-# holds no base model (`base/hf`), sections 4 and 5 leave it out.
+# small by `data/shrink.py`) and from the two base models in bf16. A base and its run took 316 and 262 s on one shared CPU core. To
+# look at your own runs, set `R1_RUN` and `R1_CONTROL` to folders as `r1 train`, `r1 demo` or `r1 reflection` leave them; where a
+# folder holds no base model (`base/hf`), sections 4 and 5 leave it out.
 
 # %%
 import json
@@ -221,9 +221,9 @@ plt.show()
 
 # %%
 for name, policy in policies.items():
-    plain = [t for group in groups[name][0] for t in group.traces if not reflects(t.text) and not t.truncated]
-    plain = [t for t in plain if "try" in t.text or "试" in t.text][:60]
-    for arm in reconsider(policy, HFEngine(policy), sampling, plain, n=4):
+    tried = [[t for t in g.traces if not reflects(t.text) and ("try" in t.text or "试" in t.text)] for g in groups[name][0]]
+    plain = [samples[0] for samples in tried if samples]  # one sample a problem
+    for arm in reconsider(policy, HFEngine(policy), sampling, plain, n=8):
         low, high = arm.comparison.problems
         print(f"{name:>12}, {arm.where:>6} entropy ({arm.entropy:.2f} nats): {arm.without:.0%} -> {arm.with_cue:.0%} right with \"wait ,\" "
               f"({100 * arm.comparison.difference:+.0f} points; 95 %: {100 * low:+.0f} to {100 * high:+.0f})")  # fmt: skip

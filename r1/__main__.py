@@ -19,6 +19,7 @@ _ORDER = [
     "generate",
     "score",
     "audit",
+    "paper-diff",
     "report",
     "export",
     "serve",
@@ -28,9 +29,9 @@ _ORDER = [
 
 
 def commands() -> dict[str, Path]:
-    """Name -> file of every command there is: r1/commands/*.py, and r1/demo.py."""
+    """Name -> file of every command there is: r1/commands/*.py (paper_diff.py is `paper-diff`), and r1/demo.py."""
     files = [*_HERE.glob("commands/*.py"), *_HERE.glob("demo.py")]
-    found = {file.stem: file for file in files if not file.stem.startswith("_")}
+    found = {file.stem.replace("_", "-"): file for file in files if not file.stem.startswith("_")}
     return dict(sorted(found.items(), key=lambda item: (_ORDER + [item[0]]).index(item[0])))
 
 

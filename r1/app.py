@@ -60,6 +60,8 @@ def hydra_app(
                     print(f"r1 {command}: {message}\n(HYDRA_FULL_ERROR=1 shows where this was raised.)", file=sys.stderr)
                     raise SystemExit(1) from error
                 except Exception as error:
+                    if isinstance(error, ValueError) and not job.started:  # Hydra's own, for an override like policy=null
+                        raise SystemExit(f"r1 {command}: {error}") from error
                     if traceback_wanted != "1":
                         error.__traceback__ = _below_hydra(error.__traceback__)
                     raise
@@ -88,11 +90,13 @@ class _Job:
         self.argv = argv
         self.traceback_wanted = traceback_wanted
         self.result: Any = None
+        self.started = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _job_by_name, (self.run.__module__, self.run.__qualname__, self.argv, self.traceback_wanted)
 
     def __call__(self, cfg: DictConfig) -> Any:
+        self.started = True
         settings = HydraConfig.get()
         run_dir = Path(settings.runtime.output_dir).resolve()
         if _rank() == 0 and settings.output_subdir:
@@ -153,7 +157,7 @@ def quoted(path: str | Path) -> str:
 
 
 def _rank() -> int:
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
 @contextlib.contextmanager

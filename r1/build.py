@@ -51,6 +51,7 @@ def wandb_offline() -> bool:
 
 
 OmegaConf.register_new_resolver("wandb_offline", wandb_offline, replace=True)
+OmegaConf.register_new_resolver("product", lambda a, b: int(a) * int(b), replace=True)  # devices times nodes
 
 
 # What a run shows, keeps and is called decides nothing about its numbers; everything else in a config does.
@@ -100,18 +101,30 @@ def plain(cfg: Any) -> Any:
     return OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
 
 
-def compose(config_name: str = "train", overrides: Sequence[str] = (), run_dir: str | Path | None = None) -> DictConfig:
+def compose(
+    config_name: str = "train", overrides: Sequence[str] = (), run_dir: str | Path | None = None, unfinished: bool = False
+) -> DictConfig:
     """The config a command would run with, resolved and validated: for notebooks and tests.
 
-    `run_dir` is where the run's files would go; a command lets Hydra choose it by name and time.
+    `run_dir` is where the run's files would go; a command lets Hydra choose it by name and time. `unfinished` leaves keys without a
+    value out instead of asking for one: for what reads a config and runs nothing.
     Raises ConfigError with the options listed for a misspelt key, group or value.
     """
     overrides = list(overrides)
     try:
         cfg = read_config(CONF, config_name, overrides)
-    except CONFIG_ERRORS as error:
+    except (*CONFIG_ERRORS, ValueError) as error:  # Hydra raises a bare ValueError for some overrides, policy=null for one
         raise ConfigError(explain(error, CONF, config_name, overrides)) from error
+    if unfinished:
+        _leave_out_missing(cfg)
     return finish(cfg, run_dir)
+
+
+def _leave_out_missing(cfg: DictConfig) -> None:
+    OmegaConf.set_struct(cfg, False)
+    for key in OmegaConf.missing_keys(cfg):
+        parent, _, leaf = key.rpartition(".")
+        del (OmegaConf.select(cfg, parent) if parent else cfg)[leaf]
 
 
 def finish(cfg: DictConfig, run_dir: str | Path | None) -> DictConfig:

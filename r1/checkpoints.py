@@ -117,7 +117,8 @@ def read(path: Path) -> dict[str, Any]:
 def ours(content: Any, name: str = "the checkpoint") -> dict[str, Any]:
     """What a stage wrote into a loaded checkpoint. Raises BadCheckpoint for those of other programs and other formats."""
     written = content.get("r1") if isinstance(content, Mapping) else None
-    if not isinstance(written, Mapping) or "optimizer_states" not in content:
+    weights_alone = isinstance(content, Mapping) and "state_dict" in content and "optimizer_states" not in content
+    if not isinstance(written, Mapping) or weights_alone:  # a sharded one has neither: they lie in the ranks' own files
         raise BadCheckpoint(
             f"{name} was not written by an r1 stage, so training cannot go on from it; a model goes in as policy.path."
         )

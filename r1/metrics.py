@@ -35,6 +35,9 @@ RATIO_MEAN = "train/ratio/mean"
 RATIO_MAX = "train/ratio/max"
 RHO_MEAN = "train/sampler_ratio/mean"  # trainer over sampler; 1 where they agree
 TRUNCATED_RATIO = "train/sampler_ratio/truncated"
+SAMPLER_DIFFERENCE = "train/sampling/sampling_logp_difference/mean"  # |trainer - sampler| of a token, before the update
+SAMPLER_DIFFERENCE_MAX = "train/sampling/sampling_logp_difference/max"
+STALENESS = "train/staleness"  # updates that the weights which sampled are behind
 NON_FINITE = "train/nonfinite_tokens"
 
 NUM_TOKENS = "train/num_tokens"

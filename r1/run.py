@@ -73,8 +73,9 @@ def train(cfg: DictConfig) -> float | None:
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.finish()  # a run of its own for the next stage in this process
+    if not cfg.trainer.get("fast_dev_run"):
+        stage.policy.save(run_dir / "hf")  # all ranks: sharded weights are gathered by all, and the first one writes
     if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
-        stage.policy.save(run_dir / "hf")
         _write_json(run_dir / SUMMARY, summary(trainer, stage, time.perf_counter() - started))
     return _objective(trainer.callback_metrics, cfg.optimized_metric)
 

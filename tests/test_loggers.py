@@ -116,6 +116,21 @@ def test_an_error_while_logging_switches_wandb_off(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
 
 
+def test_a_late_step_is_not_dropped(tmp_path: Path) -> None:
+    """Bug 48: W&B throws away what comes at an explicit step below its own. The step is a figure of the row, the x-axis of all."""
+    sent: list[tuple[dict, dict]] = []
+
+    class Experiment:
+        def log(self, figures: dict, **how: object) -> None:
+            sent.append((figures, how))
+
+    logger = WandbLogger(tmp_path)
+    logger._experiment = Experiment()
+    logger.log_metrics({"train/loss": 1.0}, step=7)
+    logger.log_metrics({"eval/x": 0.5}, step=5)
+    assert sent == [({"train/loss": 1.0, "trainer/global_step": 7}, {}), ({"eval/x": 0.5, "trainer/global_step": 5}, {})]
+
+
 def test_a_resumed_run_goes_on_in_its_wandb_run(tmp_path: Path) -> None:
     logger = WandbLogger(tmp_path)
     logger.resume("abc123")

@@ -57,6 +57,9 @@ class Stats:
     def __add__(self, other: Stats) -> Stats:
         return Stats(self.sums + other.sums, torch.maximum(self.peaks, other.peaks), self.kinds | other.kinds)
 
+    def to(self, device: torch.device | str) -> Stats:
+        return Stats(self.sums.to(device), self.peaks.to(device), self.kinds)
+
     def as_dict(self) -> dict[str, float]:
         """Token means, minima and maxima as Python numbers, after one copy to the host. Figures the call could not know are
         left out (no reference: no KL); where there was not a single token they are 0.

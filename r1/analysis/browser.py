@@ -82,8 +82,9 @@ def _at_even_steps(keys: Sequence[GroupKey]) -> list[GroupKey]:
 
 
 def _by_problem(keys: Sequence[GroupKey]) -> list[GroupKey]:
-    place_of = {problem: i for i, problem in enumerate(dict.fromkeys((key[0], key[2]) for key in keys))}
-    return sorted(keys, key=lambda key: (place_of[key[0], key[2]], key[1]))
+    """All steps of the first problem, in this part of the run and in others, then those of the second ..."""
+    place_of = {problem: i for i, problem in enumerate(dict.fromkeys(key[2] for key in keys))}
+    return sorted(keys, key=lambda key: (place_of[key[2]], key[0], key[1]))
 
 
 def _by_rank(keys: Sequence[GroupKey]) -> list[GroupKey]:

@@ -100,14 +100,14 @@ def _rows(benchmark: str, first: Mapping[str, Any], second: Mapping[str, Any]) -
     if not ids:
         raise ValueError(f"the two evaluations of {benchmark} share no problem")
     rows = [[side[name] for name in ids] for side in sides]
-    counts = [[tally_of(row) for row in side] for side in rows]
-    least = min(t.n for side in counts for t in side)
+    before, after = ([tally_of(row) for row in side] for side in rows)
+    least = min(t.n for t in (*before, *after))
     found = []
     for figure, k, vote in _figures(first, second):
         if k <= least:
-            pair = compare(*counts, k=k, vote=vote)
+            pair = compare(before, after, k=k, vote=vote)
             value = (lambda t, k=k: t.cons_at(k)) if vote else (lambda t, k=k: t.pass_at(k))
-            means = [sum(map(value, side)) / len(side) for side in counts]
+            means = [sum(map(value, side)) / len(side) for side in (before, after)]
             found.append(_row(benchmark, figure, means, pair, (pair.difference, pair.problems, pair.p)))
     for figure, of in BY_PROBLEM.items():
         values = [[float(of(row)) for row in side] for side in rows]

@@ -96,17 +96,14 @@ def section(run: Run, found: Digest | None = None) -> Section | None:
     if not any(shot.outcomes for shot in shots):
         return None
     ahas = formal_ahas(seen) if len(seen) > 1 else None
-    return (
-        "observatory",
-        "Did the reflections matter?",
-        _lead(run, ahas) + _table(shots) + f'<div class="pair">{_charts(shots)}</div>',
-    )
+    body = f'{_lead(run, ahas)}{_table(shots)}<div class="pair">{_charts(shots)}{_writing(seen)}</div>'
+    return "observatory", "Did the reflections matter?", body
 
 
 def _lead(run: Run, ahas: AhaCount | None) -> str:
     words = (
-        "The answer that stood before each reflection, read off the text, against the final one. The first row is the model before this "
-        "training. Δ: accuracy of reflecting minus plain samples of the same problems, 95 % over problems; p by flipping signs."
+        "The answer that stood before each reflection, read off the text, against the final one; first draft, final: how often the one "
+        "before the first reflection and the last one are right. The first row is the model before this training. Δ: accuracy of reflecting minus plain samples of the same problems, 95 % over problems; p by flipping signs."
     )
     for name, what in ((metrics.REFLECTION_RATE, "Reflection"), (metrics.MEAN_LENGTH, "Length")):
         _, sentence = began_at(run.curve(name))
@@ -120,7 +117,7 @@ def _lead(run: Run, ahas: AhaCount | None) -> str:
 
 
 def _table(shots: Sequence[Snapshot]) -> str:
-    heads = ["step", "reflects", *OUTCOMES, "first draft right", "right in the end", "Δ within problems", "p"]
+    heads = ["step", "reflects", *OUTCOMES, "first draft", "final", "Δ within", "p"]
     rows = []
     for shot in shots:
         cells = [f"{shot.step:g}", shown(shot.reflects, True)]

@@ -87,8 +87,8 @@ def chart(
     body = [
         _since(since, scale) if since else "",
         _grid(scale, percent, x_label),
-        *(_mark(m, scale, i) for i, m in enumerate(sorted(marks, key=lambda m: m.value))),
         *(_line(line, scale) for line in shown),
+        *(_mark(m, scale, i) for i, m in enumerate(sorted(marks, key=lambda m: m.value))),
     ]
     last = "; ".join(f"{line.name} ends at {_number(line.y[-1], percent)}" for line in shown)
     legend = "".join(

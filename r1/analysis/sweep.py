@@ -73,13 +73,16 @@ class Sweep:
 
     @property
     def unwell(self) -> list[str]:
-        """One line for each job that did not finish, and each that never began."""
+        """One line for each job that did not finish, and each that never began, by what differs between the jobs."""
         lines = [
-            f"{job.folder.name}: {_spelt(job.overrides)}: {job.state}, {job.progress}"
+            f"{job.folder.name}: {self._spelt(job.overrides)}: {job.state}, {job.progress}"
             for job in self.jobs
             if job.state != "finished"
         ]
-        return lines + [f"{_spelt(overrides)}: never started" for overrides in self.missing]
+        return lines + [f"{self._spelt(overrides)}: never started" for overrides in self.missing]
+
+    def _spelt(self, overrides: Mapping[str, str]) -> str:
+        return " ".join(f"{key}={value}" for key, value in overrides.items() if key in (*self.axes, SEED))
 
 
 def is_sweep(folder: str | Path) -> bool:
@@ -148,10 +151,6 @@ def _choices(value: str) -> list[str]:
 def _split(line: str) -> tuple[str, str]:
     key, _, value = str(line).lstrip("+").partition("=")
     return key, value
-
-
-def _spelt(overrides: Mapping[str, str]) -> str:
-    return " ".join(f"{key}={value}" for key, value in overrides.items())
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def _columns(sweep: Sweep, benchmark: str | None) -> tuple[Column, ...]:
             ("tokens a sample", "mean_length", False),
             ("reflects", "reflection_rate", True),
             ("two languages", "language_mixing", True),
+            ("right format", "format", True),
         ]
         wanted = [Column(heading, metrics.evaluation(benchmark, figure), percent) for heading, figure, percent in figures]
     wanted += [
@@ -110,6 +111,11 @@ def warnings(table: Table) -> list[str]:
         found.append(
             f"{min(counts)} finished seed{'s' if min(counts) > 1 else ''} in some cells: with fewer than {FEW_SEEDS} the interval over seeds is too wide to "
             f"rank settings; repeat with seed=0,1,2 or more"
+        )
+    compared = [row.difference for row in table.rows if row.difference is not None]
+    if compared and all(one.verdict == "cannot tell" for one in compared):
+        found.append(
+            "no setting differs from the baseline beyond what seeds differ by: more seeds, or longer runs, would have to tell"
         )
     return found
 

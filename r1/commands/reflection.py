@@ -13,13 +13,11 @@ ARMS = {"informative": "reflection_pays", "useless": "reflection_useless"}  # ar
 def main(argv: Sequence[str]) -> int:
     """Train what is missing, read everything, write answer.md, answer.json and answer.html. A run that finished is not repeated."""
     options = _options(argv)
-    if not options.read:
-        for seed in options.seeds:
-            for arm, experiment in ARMS.items():
-                _one(options.out / arm / f"seed_{seed}", experiment, seed, options.set)
     from r1.analysis.amplification import answer, as_json, html, markdown, read_arm
 
     try:
+        if not options.read:
+            _train_all(options)
         found = answer(*(read_arm(options.out / arm) for arm in ARMS))
     except ValueError as error:
         raise SystemExit(f"r1 reflection: {error}") from error
@@ -43,6 +41,15 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--read", action="store_true", help="train nothing: read the runs that are there")
     return parser.parse_args(list(argv))
+
+
+def _train_all(options: argparse.Namespace) -> None:
+    import torch
+
+    torch.set_num_threads(options.threads)
+    for seed in options.seeds:
+        for arm, experiment in ARMS.items():
+            _one(options.out / arm / f"seed_{seed}", experiment, seed, options.set)
 
 
 def _one(folder: Path, experiment: str, seed: int, overrides: Sequence[str]) -> None:

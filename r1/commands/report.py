@@ -69,7 +69,8 @@ def main(argv: list[str]) -> int:
         parser.error("--inspect writes logs and nothing else: leave --out, --baseline and --reward-lab")
     try:
         if args.compare:
-            return _compare(*args.compare, args.benchmark, args.out)
+            first, second = args.compare
+            return _compare(first, second, args.benchmark, args.out)
         if args.inspect:
             return _inspect(args.run, args.inspect)
         return _reward_lab(args.run, args.weights) if args.reward_lab else _report(args)

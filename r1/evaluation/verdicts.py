@@ -31,7 +31,7 @@ class Assessed:
 
     def row(self) -> dict[str, Any]:
         """JSON for `EvalReport.problems`: enough to vote, count and compare again without the traces."""
-        classes = [
+        classes: list[dict[str, Any]] = [
             {"answer": answer, "count": size, "correct": right}
             for answer, size, right in zip(self.answers, self.tally.sizes, self.tally.right)
         ]
@@ -40,7 +40,7 @@ class Assessed:
             "n": self.tally.n,
             "correct": self.tally.correct,
             "unparsed": self.tally.unparsed,
-            "answers": sorted(classes, key=lambda c: -int(c["count"])),
+            "answers": sorted(classes, key=lambda c: -c["count"]),
             "reflecting": sum(look.reflects for look in self.looks),
             "mean_length": sum(len(t.token_ids) for t in self.group.traces) / max(1, len(self.group)),
         }

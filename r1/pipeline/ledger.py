@@ -52,14 +52,14 @@ def write(root: Path, recipe: Recipe, states: Mapping[str, State]) -> dict[str, 
 
 def collect(recipe: Recipe, states: Mapping[str, State]) -> dict[str, Any]:
     """The ledger as JSON: a column for each stage whose evaluation is done, and every claim held against them."""
-    columns: list[dict[str, Any]] = []
-    for planned in recipe.ledger.columns:
-        made, evaluated = (states[name].record for name in (planned.node, evaluation(planned.node)))
+    columns = []
+    for column in recipe.ledger.columns:
+        made, evaluated = (states[name].record for name in (column.node, evaluation(column.node)))
         if made is not None and evaluated is not None:
-            columns.append(_column(planned, made, evaluated))
-    found = {column["node"]: column for column in columns}
-    for column in columns:  # a stage that was left out is compared with nothing
-        column["against"] = column["against"] if column["against"] in found else None
+            columns.append(_column(column, made, evaluated))
+    found = {done["node"]: done for done in columns}
+    for done in columns:  # a stage that was left out is compared with nothing
+        done["against"] = done["against"] if done["against"] in found else None
     claims = [held_against(claim, found) for claim in recipe.ledger.claims]
     return {"recipe": recipe.name, "about": recipe.about, "columns": columns, "claims": claims}
 

@@ -105,8 +105,8 @@ def content_hash(path: Path) -> str:
     if not path.is_dir():
         raise ValueError(f"there is no {path}")
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\0".encode())
+    for inner in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{inner.relative_to(path).as_posix()}\0{content_hash(inner)}\0".encode())
     return digest.hexdigest()[:16]
 
 

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from r1.policy.lora import Lora, adapter_of, base_of, is_adapter, load_adapter, merged_state, save_adapter
+from r1.policy.packing import ONE_ROW, pack, why_not_packed
 from r1.policy.prompts import Template, named
+from r1.policy.sharding import cast, is_sharded, rank, reshard, whole_state
 from r1.policy.words import add_words as append_words
 from r1.records import Batch, Problem
 
@@ -40,6 +42,7 @@ class Policy(nn.Module):
         self.template = named(template) if isinstance(template, str) else template
         self.eos_ids = _eos_ids(model, tokenizer)
         self.pad_id: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.eos_ids)
+        self.packs = False
         _refuse_changed_logits(model)
 
     @classmethod
@@ -75,8 +78,10 @@ class Policy(nn.Module):
                 f"no model at {str(path)!r}: expected a folder with config.json, weights and tokenizer, or a hub id this machine "
                 f"can reach (or has cached). {str(error).splitlines()[0]}"
             ) from error
-        if add_words:
-            append_words(model, tokenizer, add_words)
+        if add_words and append_words(model, tokenizer, add_words) and (adapter is not None or lora is not None):
+            raise ValueError(
+                "new words have embeddings that must learn, and under an adapter they are frozen: add them in a stage without"
+            )
         if gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         policy = cls(model, tokenizer, template)
@@ -86,14 +91,17 @@ class Policy(nn.Module):
             lora.attach(model)
         return policy
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """A complete Hugging Face folder: safetensors, config, generation config, tokenizer. An adapter is merged into the
-        weights, and kept alone in the folder's `adapter/`."""
+        weights, and kept alone in the folder's `adapter/`. The first of several ranks writes; where the weights are sharded, all
+        of them call this. `dtype` is that of the written weights, None their own."""
         folder = Path(folder)
-        self.model.save_pretrained(folder, state_dict=merged_state(self.model))
-        self.tokenizer.save_pretrained(folder)
-        if adapter_of(self.model) is not None:
-            save_adapter(self.model, folder / "adapter")
+        state = whole_state(self.model, dtype) if is_sharded(self) else None
+        if rank() == 0:
+            self.model.save_pretrained(folder, state_dict=cast(merged_state(self.model), dtype) if state is None else state)
+            self.tokenizer.save_pretrained(folder)
+            if adapter_of(self.model) is not None:
+                save_adapter(self.model, folder / "adapter")
         return folder
 
     @property
@@ -117,10 +125,27 @@ class Policy(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """[B, T, H]: the states of columns S-1 .. L-2, which predict the completion ids of columns S .. L-1."""
-        states = self.model.base_model(
-            input_ids=batch.tokens, attention_mask=batch.attention, position_ids=batch.position_ids, use_cache=False
+        return self(batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See `hidden`. As the module's forward pass, because that is where sharded weights are gathered; `head` is whole after it."""
+        if self.packs and batch.attention is not None:
+            packed = pack(batch, self.model.config._attn_implementation in ONE_ROW, self.pad_id)
+            return packed.unpack(self._states(packed.tokens, None, packed.position_ids))
+        return self._states(batch.tokens, batch.attention, batch.position_ids)[:, batch.S - 1 : -1]
+
+    def _states(self, tokens: Tensor, attention: Tensor | None, position_ids: Tensor) -> Tensor:
+        """[B, L, H]"""
+        return self.model.base_model(
+            input_ids=tokens, attention_mask=attention, position_ids=position_ids, use_cache=False
         ).last_hidden_state
-        return states[:, batch.S - 1 : -1]
+
+    def with_packing(self) -> Policy:
+        """Compute padded batches without their padding from now on. Raises ValueError where the attention does not allow it."""
+        if reason := why_not_packed(self.model):
+            raise ValueError(f"packing=true needs an attention that keeps packed sequences apart: {reason}; set packing=false")
+        self.packs = True
+        return self
 
     def without_dropout(self) -> Policy:
         """Switch every dropout off, in training mode too: in RL it would be noise in the ratio and in the KL term."""
@@ -135,7 +160,20 @@ class Policy(nn.Module):
     @torch.no_grad()
     def logps(self, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """(log-probability, entropy), each [B, T] float32, of the completion ids at this temperature; no gradient."""
-        return linear_logps(self.hidden(batch), self.head, batch.targets, temperature)
+        try:
+            return linear_logps(self.hidden(batch), self.head, batch.targets, temperature)
+        finally:
+            reshard(self)
+
+    def idle_batch(self) -> Batch:
+        """One row of two padding tokens: what a rank computes on while others have more to do, since all gather weights together."""
+        tokens = torch.full((1, 2), self.pad_id, device=self.device)
+        mask = torch.ones(1, 1, dtype=torch.bool, device=self.device)
+        return Batch(tokens, torch.ones_like(tokens), torch.arange(2, device=self.device)[None], mask, mask.float())
+
+    def idle(self) -> Tensor:
+        """A loss of 0 that touches every weight."""
+        return self.hidden(self.idle_batch()).sum() * 0.0 + self.head.sum() * 0.0
 
 
 def encode_prompt(problem: Problem, template: Template, tokenizer: PreTrainedTokenizerBase, eos_ids: frozenset[int]) -> list[int]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from r1.policy.policy import Policy
+from r1.policy.sharding import reshard
 from r1.records import Batch
 
 
@@ -48,6 +49,8 @@ class Reference(nn.Module):
         self.updates += 1
         if not self.refresh_every or int(self.updates) % self.refresh_every:
             return False
+        reshard(self.frozen)
+        reshard(policy)
         for old, new in zip(self.frozen.model.parameters(), policy.model.parameters(), strict=True):
             if old is new:
                 continue

@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from r1.policy.lora import adapter_of, inject, merged_state
 from r1.policy.policy import Policy, encode_prompt
 from r1.policy.prompts import Template
+from r1.policy.sharding import is_sharded, rank, whole_state
 from r1.records import Problem
 
 
@@ -74,9 +75,16 @@ class Scorer(nn.Module):
         last = states[torch.arange(len(rows), device=device), lengths - 1]
         return self.model.score(last).squeeze(-1).float()
 
+    def idle(self) -> Tensor:
+        """A loss of 0 that touches every weight; see `Policy.idle`."""
+        return self([[self.pad_id]]).sum() * 0.0
+
     def save(self, folder: str | Path) -> Path:
-        """A complete Hugging Face folder that AutoModelForSequenceClassification loads, an adapter merged into the weights."""
+        """A complete Hugging Face folder that AutoModelForSequenceClassification loads, an adapter merged into the weights; see
+        `Policy.save` for several ranks."""
         folder = Path(folder)
-        self.model.save_pretrained(folder, state_dict=merged_state(self.model))
-        self.tokenizer.save_pretrained(folder)
+        state = whole_state(self.model) if is_sharded(self) else None
+        if rank() == 0:
+            self.model.save_pretrained(folder, state_dict=merged_state(self.model) if state is None else state)
+            self.tokenizer.save_pretrained(folder)
         return folder

@@ -76,11 +76,13 @@ def narrow(batch: Batch, rows: Sequence[int]) -> Batch:
     return Batch(**cut)  # type: ignore[arg-type]
 
 
-def microbatches(batch: Batch, rows: Sequence[int], tokens: int) -> list[list[int]]:
-    """The rows sorted by length and cut so that no part, padding included, holds more than `tokens` tokens.
+def microbatches(batch: Batch, rows: Sequence[int], tokens: int, padded: bool = True) -> list[list[int]]:
+    """The rows sorted by length and cut so that no part holds more than `tokens` tokens: padding included, or, with
+    `padded=False`, without it (`Policy.with_packing`).
 
-    Sorting puts rows of one length together, so little of a forward pass is padding. The order within a minibatch does not
-    matter to the gradient, which sums over all parts. A single row longer than `tokens` gets a part of its own.
+    Sorting puts rows of one length together, so little of a forward pass is padding. The longest come first: what does not fit in
+    memory fails in the first part of a step and not in its last. The order within a minibatch does not matter to the gradient,
+    which sums over all parts. A single row longer than `tokens` gets a part of its own.
     """
     if tokens < 1:
         raise ValueError(f"a microbatch needs room for at least 1 token, got {tokens}")
@@ -90,12 +92,14 @@ def microbatches(batch: Batch, rows: Sequence[int], tokens: int) -> list[list[in
     else:
         prompt, reply = batch.attention[:, :S].sum(dim=1).tolist(), batch.attention[:, S:].sum(dim=1).tolist()
     parts: list[list[int]] = []
-    widest_prompt = widest_reply = 0
-    for row in sorted(rows, key=lambda r: (reply[r], prompt[r], r)):
+    widest_prompt = widest_reply = held = 0
+    for row in sorted(rows, key=lambda r: (-reply[r], -prompt[r], r)):
         widest_prompt, widest_reply = max(widest_prompt, prompt[row]), max(widest_reply, reply[row])
-        if parts and (len(parts[-1]) + 1) * (widest_prompt + widest_reply) <= tokens:
+        held += prompt[row] + reply[row]
+        if parts and ((len(parts[-1]) + 1) * (widest_prompt + widest_reply) if padded else held) <= tokens:
             parts[-1].append(row)
         else:
             parts.append([row])
             widest_prompt, widest_reply = prompt[row], reply[row]
+            held = prompt[row] + reply[row]
     return parts

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from r1 import repro
+from r1.policy.sharding import gathered_model, is_sharded
 from r1.rollout.decoder import StaticDecoder, why_not
 from r1.rollout.draw import draw
 from r1.rollout.engine import Completion, Sampling, check_request
@@ -46,11 +47,20 @@ class HFEngine:
         self.max_rows = max_rows
         self.decoder = decoder
         self.weight_version = 0
+        self._gathered: Any = None  # the whole model, where the policy's own is sharded
 
     def sync(self, policy: Policy, version: int) -> None:
-        """The weights are the policy's own: nothing is copied, the version is noted."""
+        """The weights are the policy's own: nothing is copied, the version is noted. Only sharded ones are gathered, into a copy of
+        the whole model on every rank (all ranks call this); it is given up when the next one is made."""
+        if is_sharded(policy):
+            self._gathered = None  # before the next one takes its place in memory
+            self._gathered = gathered_model(policy, _autocast_dtype(policy.device))
         self.policy = policy
         self.weight_version = version
+
+    def release(self) -> None:
+        """Give up the gathered copy, if there is one: an update needs the memory, and the next `sync` gathers anew."""
+        self._gathered = None
 
     def generate(
         self, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling, seeds: Sequence[Sequence[int]]
@@ -61,8 +71,12 @@ class HFEngine:
             raise ValueError("HFEngine has no policy yet: give it one, or call sync(policy, version) first")
         if not prompts:
             return []
-        model, device = self.policy.model, self.policy.device
-        _check_room(model, max(map(len, prompts)), sampling)
+        if is_sharded(self.policy) and self._gathered is None:
+            raise ValueError(
+                "the policy's weights are sharded over ranks: call sync(policy, version) on all of them before sampling"
+            )
+        model, device = self._gathered or self.policy.model, self.policy.device
+        check_room(model, max(map(len, prompts)), sampling)
         # Prompts of one length need no padding, so neighbours in length share a chunk. No completion depends on it.
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         size = max(1, (self.max_rows or (128 if device.type == "cpu" else 512)) // n)
@@ -211,7 +225,13 @@ def surrounding_autocast(device: torch.device) -> Callable[[], torch.autocast]:
     return lambda: torch.autocast(kind, enabled=enabled, dtype=dtype)
 
 
-def _check_room(model: Any, prompt: int, sampling: Sampling) -> None:
+def _autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The dtype that autocast computes in here, None where it is off."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+
+
+def check_room(model: Any, prompt: int, sampling: Sampling) -> None:
+    """Raises ValueError where the longest prompt and its completion are more than the model has positions for."""
     limit = getattr(model.config, "max_position_embeddings", None)
     if limit is not None and prompt + sampling.max_new_tokens > limit:
         raise ValueError(

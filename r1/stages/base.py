@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from r1 import checkpoints, metrics, repro
+from r1.policy.sharding import from_all_ranks, is_sharded, shard
+from r1.records import Batch
 from r1.rewards import Reward
 from r1.stages.optimizers import Schedule, grad_norm
 
@@ -70,6 +72,19 @@ class Stage(LightningModule):
     def updates_per_step(self) -> int:
         return 1
 
+    def configure_model(self) -> None:
+        """Shard the policy where the strategy asks for it (trainer=fsdp2); Lightning calls this once the ranks are there."""
+        mesh = self.device_mesh
+        if mesh is None or is_sharded(self.policy):
+            return
+        mixed = torch.bfloat16 if self.trainer.precision == "bf16-mixed" else None
+        for module in self.sharded_modules():
+            shard(module, mesh["data_parallel"], mixed)
+
+    def sharded_modules(self) -> list[Any]:
+        """The models that are too large for one rank."""
+        return [self.policy]
+
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.policy)
         scheduler = self.schedule.attach(optimizer, self.steps * self.updates_per_step)
@@ -89,7 +104,7 @@ class Stage(LightningModule):
         optimizer.zero_grad()
         stats, total = None, torch.zeros((), device=self.device)
         for batch in [*batches, *[None] * (rounds - len(batches))]:
-            loss, part = loss_of(batch) if batch is not None else (self._nothing(), None)
+            loss, part = loss_of(batch) if batch is not None else (self.policy.idle(), None)
             self.manual_backward(loss * self.trainer.world_size)  # Lightning's DDP averages over ranks; our weights want the sum
             if part is not None:
                 stats = part if stats is None else stats + part
@@ -101,6 +116,7 @@ class Stage(LightningModule):
             optimizer.step()
         self._count_skips(finite, norm, total)
         scheduler.step()
+        stats = self.stats_over_ranks(stats)
         return stats, figures | {metrics.LOSS: loss, metrics.GRAD_NORM: float(norm), metrics.SKIPPED_UPDATES: float(not finite)}
 
     def _count_skips(self, finite: bool, norm: Tensor, loss: Any) -> None:
@@ -117,13 +133,18 @@ class Stage(LightningModule):
             return count
         return int(self.all_gather(torch.tensor(count, device=self.device)).max())
 
+    def side_by_side(self, batches: Sequence[Batch], compute: Callable[[Batch], T]) -> list[T]:
+        """`compute`, a forward pass without gradient, on each batch; and on nothing as often as another rank has more of them,
+        where ranks gather weights together: they would wait for this one."""
+        rounds = self._most_over_ranks(len(batches)) if is_sharded(self.policy) else len(batches)
+        done = [compute(batch) for batch in batches]
+        for _ in range(rounds - len(batches)):
+            compute(self.policy.idle_batch())
+        return done
+
     def my_share(self, items: Sequence[T]) -> list[T]:
         """What this rank works on of a step that every rank was given whole: whole groups, whole examples."""
         return list(items[self.global_rank :: self.trainer.world_size])
-
-    def _nothing(self) -> Tensor:
-        """A loss of 0 that touches every weight: ranks meet in each backward pass, so one with fewer micro-batches joins with this."""
-        return sum((p.sum() * 0.0 for p in self.policy.parameters() if p.requires_grad), torch.zeros((), device=self.device))
 
     def over_ranks(self, *values: float) -> list[float]:
         """The sums of these numbers over all ranks."""
@@ -131,6 +152,11 @@ class Stage(LightningModule):
             return list(values)
         gathered = self.all_gather(torch.tensor(values, dtype=torch.float64, device=self.device))
         return gathered.reshape(-1, len(values)).sum(0).tolist()
+
+    def stats_over_ranks(self, stats: Stats | None) -> Stats | None:
+        """The statistics of every rank's micro-batches, added up; None where no rank had any."""
+        parts = [part for part in from_all_ranks(stats and stats.to("cpu")) if part is not None]
+        return sum(parts[1:], parts[0]) if parts else None
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
@@ -155,9 +181,11 @@ class Stage(LightningModule):
         times = {metrics.phase_time(phase): seconds for phase, seconds in self.seconds.items()}
         times[metrics.STEP_TIME] = sum(self.seconds.values())
         self.seconds = {}
-        self.log_dict({**values, **times}, logger=False, rank_zero_only=True)
+        figures = {**values, **times}
+        self.log_dict(figures, logger=False, rank_zero_only=True)
+        self.trainer.logged_metrics.update({name: torch.tensor(value) for name, value in figures.items()})
         for logger in self.trainer.loggers:
-            logger.log_metrics({**values, **times}, step=self.rollout_step)
+            logger.log_metrics(figures, step=self.rollout_step)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Loaders hand over records, not tensors; `optimise` computes on tensors that are made of them."""

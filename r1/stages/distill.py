@@ -1,7 +1,7 @@
 """Distillation: a student learns what a teacher wrote (v1 2.4), or how likely the teacher finds each token.
 
                   teacher null                             teacher: a policy over the same vocabulary
-    traces        SFT on the samples the reward likes,     logit distillation: at every token of them, a divergence between
+    traces, rows  SFT on the samples the reward likes,     logit distillation: at every token of them, a divergence between
                   as the papers do it                      the two distributions instead of the one token
     on_policy     refused: nobody says what is right       on-policy distillation: the student writes, the teacher judges each
                                                            token (GKD, Agarwal et al. 2024)
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from r1.policy import Policy
+from r1.policy.sharding import from_all_ranks
 from r1.records import Batch, Group, Problem, Trace
 from r1.rewards import Reward
 from r1.rollout.engine import Engine, Sampling
@@ -49,7 +50,7 @@ class OnPolicy:
 
 
 class Distill(SFT):
-    """Give exactly one of `traces` and `on_policy`.
+    """Without `traces` and `on_policy` the examples are the task's documents, such as curated rows (`task=documents`).
 
     traces       trace files of the teacher (`traces/*.jsonl.zst` of its run). Their texts are tokenised anew with the student's
                  template and tokenizer. Truncated ones are never kept: the student would learn not to stop
@@ -88,15 +89,14 @@ class Distill(SFT):
         stop_after: int = 5,
         seed: int = 0,
     ) -> None:
-        if (traces is None) == (on_policy is None):
-            raise ValueError(
-                "give either `traces` (files of the teacher's samples) or `on_policy` (the student samples, the teacher judges), "
-                f"got traces={traces} and on_policy={on_policy}"
-            )
+        if traces is not None and on_policy is not None:
+            raise ValueError("`traces` are the teacher's samples, `on_policy` asks for the student's own: leave one of them null")
         asked = dict(divergence=divergence, mixture=mixture, temperature=None if temperature == 1 else temperature)
         _refuse("without a teacher's distribution there is nothing to compare with (set stage.teacher)", asked, teacher is None)
-        cut = dict(min_reward=min_reward, per_problem=per_problem, tokens_per_step=tokens_per_step, max_tokens=max_tokens)
-        _refuse("on-policy a step is all of the student's samples", cut | {"packing": packing or None}, on_policy is not None)
+        kept = dict(min_reward=min_reward, per_problem=per_problem)
+        _refuse("only traces are filtered by the reward", kept, traces is None)
+        cut = dict(tokens_per_step=tokens_per_step, max_tokens=max_tokens, packing=packing or None)
+        _refuse("on-policy a step is all of the student's samples", cut, on_policy is not None)
         super().__init__(
             policy, optimizer, reward, schedule, steps, epochs, tokens_per_step or 1024, micro_tokens, False, max_tokens, packing,
             max_grad_norm, stop_after, seed,
@@ -124,7 +124,7 @@ class Distill(SFT):
         return make(teacher, self.policy, divergence=divergence, mixture=mixture, temperature=temperature)
 
     def loader(self, task: Any) -> Any:
-        """The kept traces as examples (`task` is not used: the problems come with them), or the problems that the student tries."""
+        """The examples of traces (whose problems come with them) or of the task's documents; on-policy its problems."""
         if self.on_policy is None:
             return super().loader(task)
         problems = unique_ids(task.train, f"the training set of {task.name}")
@@ -137,7 +137,7 @@ class Distill(SFT):
             return super().training_step(items, batch_idx)
         groups = self.last_groups = self.sample(self.my_share(items))
         figures = self.learn([Example(t.prompt_ids, t.token_ids) for group in groups for t in group.traces])
-        seen = describe(groups, self.over_ranks)
+        seen = describe(groups, from_all_ranks)
         del seen["rows"]
         self.log_step(seen | figures)
 
@@ -156,6 +156,11 @@ class Distill(SFT):
         return super().loss(batch) if self.teacher is None else self.teacher.loss(self.policy, batch.to(self.device))
 
     def examples(self, task: Any) -> Iterable[Example]:
+        if not self.files:
+            if not getattr(task, "documents", None):
+                raise ValueError("nothing to learn: give `traces`, a task with documents (task=documents), or `on_policy`")
+            yield from super().examples(task)
+            return
         eos = self.policy.tokenizer.eos_token_id
         for trace in self.keep([trace for file in self.files for trace, _ in read_traces(file)]):
             body = self.policy.tokenizer(trace.text, add_special_tokens=False)["input_ids"]

@@ -20,14 +20,17 @@ from torch.optim import Optimizer
 from r1 import metrics, repro
 from r1.losses import Normaliser, has_signal, token_weights
 from r1.policy import Policy, Reference
+from r1.policy.sharding import from_all_ranks
 from r1.records import Batch, Group, Problem, Score, Trace
 from r1.rewards import Reward
 from r1.rollout.collate import collate, microbatches, narrow
 from r1.rollout.engine import Engine, Sampling
 from r1.rollout.sampler import sample
+from r1.stages.ahead import Ahead, pack_groups, unpack_groups
 from r1.stages.base import Stage
 from r1.stages.optimizers import Schedule
-from r1.stages.summary import describe
+from r1.stages.settings import check_grpo, token_limits
+from r1.stages.summary import describe, mismatch, staleness
 from r1.tasks.base import Task, phases
 from r1.tasks.loader import PhasedLoader
 
@@ -49,7 +52,9 @@ class GRPO(Stage):
     old_logp             "sampler" trusts the engine's log-probabilities; "policy" computes them again before the first update
     reference_refresh    renew the KL reference after so many updates (the paper: 400), `reference_alpha` < 1 as moving average
     kl_in_reward         weight of the sampled KL taken off the reward instead of put in the loss; 0 is off
-    micro_tokens         padded tokens of one forward pass
+    micro_tokens         tokens of one forward pass, padding included unless packed
+    packing              no padding inside the model: several completions a row (`policy.packing`)
+    rollout_ahead        sample the next step's groups while this step updates (`stages.ahead`): they are one step old when used
     """
 
     policy: Policy
@@ -78,15 +83,19 @@ class GRPO(Stage):
         reference_alpha: float = 1.0,
         kl_in_reward: float = 0.0,
         micro_tokens: int = 8192,
+        packing: bool = False,
+        rollout_ahead: bool = False,
         max_grad_norm: float = 1.0,
         stop_after: int = 5,
         seed: int = 0,
     ) -> None:
         super().__init__(policy, reward, optimizer, schedule, steps, max_grad_norm, stop_after, seed)
-        _check(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
+        check_grpo(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
+        if packing:
+            policy.with_packing()  # before the reference is copied from it
         policy.without_dropout()  # dropout would make the ratio of the very first update differ from 1
         self.engine, self.sampling = engine, sampling
-        self.limits = _limits(sampling, length_schedule or {}, policy, reward)
+        self.limits = token_limits(sampling, length_schedule or {}, policy, reward)
         self.objective, self.advantage = objective, advantage
         self.prompts_per_step, self.group_size = prompts_per_step, group_size
         self.minibatches, self.epochs, self.aggregation = minibatches, epochs, aggregation
@@ -100,6 +109,8 @@ class GRPO(Stage):
         self.num_tokens = 0
         self.unjudged_in_a_row = 0
         self.last_groups: list[Group] = []
+        self.ahead = Ahead(getattr(engine, "separate", False)) if rollout_ahead else None
+        self.prompts: PhasedLoader[Problem] | None = None
 
     @property
     def updates_per_step(self) -> int:
@@ -113,29 +124,68 @@ class GRPO(Stage):
     def loader(self, task: Task) -> PhasedLoader[Problem]:
         """The prompts of the run. With dynamic sampling each step is given enough of them for every round."""
         begin = {-(-start // self.updates_per_step): problems for start, problems in phases(task)}  # at the next whole step
-        return PhasedLoader(list(begin.items()), self.prompts_per_step * (1 + self.dynamic_sampling), self.steps, self.seed)
+        per_step = self.prompts_per_step * (1 + self.dynamic_sampling)
+        self.prompts = PhasedLoader(list(begin.items()), per_step, self.steps, self.seed)
+        return self.prompts
 
     def training_step(self, problems: list[Problem], batch_idx: int) -> None:
-        groups = self.sample(problems[: self.prompts_per_step])  # Problem -> Trace
+        groups = self.rollout(problems[: self.prompts_per_step])  # Problem -> Trace
         groups = self.score(groups)  # -> Score
-        groups = self.advantage(groups)  # -> advantage
+        groups = self.compare(groups)  # -> advantage
         self.count_outage(groups)
         groups = self.refill(groups, problems[self.prompts_per_step :])
         batches = self.collate(groups)  # -> Batch
+        self.look_ahead()
         stats, figures = self.update(batches)  # -> weights
         self.report(groups, stats, figures)  # -> metrics
 
+    def sharded_modules(self) -> list[Any]:
+        return [self.policy, *([self.reference.frozen] if self.reference is not None else [])]
+
+    def rollout(self, problems: list[Problem]) -> list[Group]:
+        """This step's groups: those sampled ahead, where there are any, else sampled now."""
+        return (self.ahead and self.ahead.take()) or self.sample(problems)
+
     def sample(self, problems: list[Problem]) -> list[Group]:
         """G completions for each of this rank's problems, with the weights of now."""
-        self.engine.sync(self.policy, self.updates)
-        keys = (self.seed, "grpo", self.rollout_step)
         with self.clock("rollout"):
-            return sample(self.engine, self.policy, self.my_share(problems), self.group_size, self.sampling_now, keys)
+            self.engine.sync(self.policy, self.updates)
+            return self._draw(problems, self.rollout_step)
+
+    def _draw(self, problems: list[Problem], step: int) -> list[Group]:
+        keys, sampling = (self.seed, "grpo", step), self.sampling_at(step)
+        groups = sample(self.engine, self.policy, self.my_share(problems), self.group_size, sampling, keys)
+        getattr(self.engine, "release", lambda: None)()  # what sampling alone needs may go
+        return groups
+
+    def look_ahead(self) -> None:
+        """Begin the next step's rollouts with the weights that this step's update starts from (`rollout_ahead`)."""
+        step = self.rollout_step + 1
+        if self.ahead is None or step >= self.steps:
+            return
+        if self.prompts is None:
+            raise ValueError(
+                "rollout_ahead needs to know the next step's problems: train on the loader that stage.loader(task) made"
+            )
+        problems = self.prompts.step(step)[: self.prompts_per_step]
+        with self.clock("rollout"):
+            self.engine.sync(self.policy, self.updates)
+            self.ahead.start(lambda: self._draw(problems, step))
+
+    def compare(self, groups: list[Group]) -> list[Group]:
+        """Advantages among the groups of all ranks: some normalisations look beyond a group. This rank's are returned."""
+        parts = from_all_ranks(groups)
+        first = sum(len(part) for part in parts[: self.global_rank])
+        return self.advantage([group for part in parts for group in part])[first : first + len(groups)]
+
+    def sampling_at(self, step: int) -> Sampling:
+        """The sampling of a step, with the token limit that the length schedule gives it."""
+        begun = step * self.updates_per_step
+        return replace(self.sampling, max_new_tokens=next(limit for start, limit in self.limits if start <= begun))
 
     @property
     def sampling_now(self) -> Sampling:
-        """The sampling of this step, with the token limit that the length schedule gives it."""
-        return replace(self.sampling, max_new_tokens=next(limit for start, limit in self.limits if start <= self.begun))
+        return self.sampling_at(self.rollout_step)
 
     def refill(self, groups: list[Group], problems: list[Problem]) -> list[Group]:
         """Dynamic sampling (DAPO 3.2): groups without signal give way to groups of further problems that have one, P problems a
@@ -145,7 +195,7 @@ class GRPO(Stage):
             (silent,) = self.over_ranks(len(groups) - len(speaking))
             if not silent:
                 break
-            fresh = self.advantage(self.score(self.sample(problems[start : start + self.prompts_per_step])))
+            fresh = self.compare(self.score(self.sample(problems[start : start + self.prompts_per_step])))
             spare = [group for group in groups if not has_signal(group)]
             groups = [*speaking, *(group for group in fresh if has_signal(group)), *spare][: len(groups)]
         return groups
@@ -176,15 +226,18 @@ class GRPO(Stage):
     def _with_kl(self, groups: list[Group]) -> list[Group]:
         """Scores with a part "kl": the summed k1 estimate, sum_t log pi(o_t) - log pi_ref(o_t), at weight -kl_in_reward."""
         fresh = [t for group in groups for t in group.traces if t.score.total is not None and "kl" not in t.score.parts]
-        if not fresh:
-            return groups
-        batch = collate(fresh, self.policy.pad_id)
-        kl = torch.zeros(len(batch))
-        for rows in microbatches(batch, range(len(batch)), self.micro_tokens):
-            part = narrow(batch, rows).to(self.device)
+        batch = collate(fresh, self.policy.pad_id) if fresh else None
+        kl = torch.zeros(len(fresh))
+
+        def estimate(part: Batch) -> Tensor:
+            part = part.to(self.device)
             own = part.sampler_logp if self.old_logp == "sampler" else self.policy.logps(part, self.sampling.temperature)[0]
-            difference = own - self.reference.logps(part, self.sampling.temperature)
-            kl[rows] = difference.where(part.mask, 0.0).sum(1).cpu()
+            theirs = self.reference.logps(part, self.sampling.temperature)
+            return (own - theirs if own is not None else theirs).where(part.mask, 0.0).sum(1).cpu()
+
+        parts = self.cut(batch) if batch is not None else []
+        for rows, values in zip(parts, self.side_by_side([narrow(batch, rows) for rows in parts], estimate), strict=True):
+            kl[rows] = values
         scored = {id(t): _add_part(t, "kl", value, -self.kl_in_reward) for t, value in zip(fresh, kl.tolist(), strict=True)}
         return [group.with_traces([scored.get(id(t), t) for t in group.traces]) for group in groups]
 
@@ -194,8 +247,7 @@ class GRPO(Stage):
         Rows that cannot move the weights (advantage 0 with no KL and no entropy term) are left out of the forward pass, yet
         counted by the normalisers, so the gradient is that of the full batch.
         """
-        order = repro.shuffled(groups, self.seed, "minibatch", self.rollout_step)
-        parts = [order[i :: self.minibatches] for i in range(self.minibatches)]
+        parts = self._deal(groups)
         minibatches = []
         for part in parts:
             counted = [
@@ -207,17 +259,30 @@ class GRPO(Stage):
             minibatches.append(self._micro_batches(live, step) if live else [])
         return minibatches
 
+    def cut(self, batch: Batch) -> list[list[int]]:
+        """The rows of each micro-batch."""
+        return microbatches(batch, range(len(batch)), self.micro_tokens, padded=not self.policy.packs)
+
+    def _deal(self, groups: list[Group]) -> list[list[Group]]:
+        """This rank's groups of each minibatch. The order is drawn over the groups of all ranks, dealt as `my_share` deals problems,
+        so that a minibatch holds the same groups however many ranks there are."""
+        (total,) = self.over_ranks(len(groups))
+        order = repro.shuffled(list(range(int(total))), self.seed, "minibatch", self.rollout_step)
+        place = {number: i for i, number in enumerate(order)}
+        mine = {place[self.global_rank + self.trainer.world_size * i]: group for i, group in enumerate(groups)}
+        return [[mine[i] for i in sorted(mine) if i % self.minibatches == k] for k in range(self.minibatches)]
+
     def _micro_batches(self, traces: list[Trace], step: Normaliser) -> Minibatch:
         batch = collate(traces, self.policy.pad_id)
         max_length = self.sampling_now.max_new_tokens if self.aggregation == "dr_grpo" else None
         weight = token_weights(batch.mask, self.aggregation, step, max_length)
         batch = replace(batch, weight=weight, old_logp=batch.sampler_logp, sampler_logp=None)
-        return [narrow(batch, rows) for rows in microbatches(batch, range(len(batch)), self.micro_tokens)]
+        return [narrow(batch, rows) for rows in self.cut(batch)]
 
     def update(self, minibatches: list[Minibatch]) -> tuple[Stats | None, dict[str, float]]:
         """Every optimiser update of this rollout; the statistics of all of them, and the mean of each figure."""
         with self.clock("reference"):
-            minibatches = [[self._with_logps(batch) for batch in minibatch] for minibatch in minibatches]
+            minibatches = [self.side_by_side(minibatch, self._with_logps) for minibatch in minibatches]
         stats, all_figures = None, []
         with self.clock("update"):
             for _ in range(self.epochs):
@@ -229,7 +294,11 @@ class GRPO(Stage):
                     self.updates += 1
                     if self.reference is not None:
                         self.reference.after_update(self.policy)
-        return stats, {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
+        if self.ahead is not None:
+            with self.clock("rollout"):  # what the update did not cover
+                self.ahead.finish()
+        means = {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
+        return stats, means | mismatch([batch for minibatch in minibatches for batch in minibatch], from_all_ranks)
 
     def _with_logps(self, batch: Batch) -> Batch:
         """The log-probabilities that must be taken before the first update moves the policy."""
@@ -248,28 +317,31 @@ class GRPO(Stage):
         )  # fmt: skip
 
     def rehearsal(self, loader: PhasedLoader[Problem]) -> Minibatch:
-        """The largest micro-batch this run can meet: the longest prompt with completions of full length, reference included."""
-        longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
-        T = self.sampling.max_new_tokens
+        """The largest micro-batch this run can meet: the longest prompt of any phase with completions of full length, reference
+        included."""
+        problems = [problem for _, phase in loader.phases for problem in phase.items]
+        longest = max((self.policy.encode(problem) for problem in problems), key=len)
+        T = max(limit for _, limit in self.limits)
         rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
-        trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
+        trace = Trace(problems[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
         return [self._with_logps(batch) for batch in self._micro_batches([trace] * rows, Normaliser(rows, rows * T))[:1]]
 
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
         self.last_groups = groups
         rollout_seconds = self.seconds.get("rollout", 0.0)
-        values = describe(groups, self.over_ranks)
+        values = describe(groups, from_all_ranks)
         tokens = values[metrics.MEAN_LENGTH] * values.pop("rows")
         self.num_tokens += int(tokens)
         values |= figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
         values |= {metrics.NUM_TOKENS: float(self.num_tokens), metrics.WEIGHT_VERSION: float(self.updates)}
+        values[metrics.STALENESS] = staleness(groups, self.updates - self.updates_per_step, from_all_ranks)
         values[metrics.TOKENS_PER_SECOND] = tokens / rollout_seconds if rollout_seconds else 0.0
         self.log_step(values | self._scheduled())
 
     def _scheduled(self) -> dict[str, float]:
         """What changes on the way by plan: the token limit, and the weights of parts that begin late (0 before)."""
         weights = self.reward.at(self.begun).weights
-        figures = {metrics.part_weight(name): weights.get(name, 0.0) for name in self.reward.starts}
+        figures = {metrics.part_weight(name): weights.get(name, 0.0) for name, start in self.reward.starts.items() if start}
         return figures | ({metrics.TOKEN_LIMIT: float(self.sampling_now.max_new_tokens)} if len(self.limits) > 1 else {})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -279,59 +351,17 @@ class GRPO(Stage):
             "num_tokens": self.num_tokens,
             "unjudged_in_a_row": self.unjudged_in_a_row,
         }
+        if self.ahead is not None:  # the weights that sampled them are gone
+            checkpoint["r1"]["ahead"] = pack_groups(from_all_ranks(self.ahead.groups or []))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        sampled = unpack_groups(checkpoint["r1"].get("ahead", []))
+        if self.ahead is not None and sampled:
+            self.ahead.groups = self.my_share(sampled)
 
 
 def _add_part(trace: Trace, name: str, value: float, weight: float) -> Trace:
     score = trace.score
     total = score.total + weight * value
     return replace(trace, score=Score(total, {**score.parts, name: value}, {**score.weights, name: weight}))
-
-
-def _limits(sampling: Sampling, schedule: dict[int, int], policy: Policy, reward: Reward) -> list[tuple[int, int]]:
-    """(first optimiser update, token limit), the latest first. What would fail at a later update is refused at the start."""
-    limits = {0: sampling.max_new_tokens} | schedule
-    room = getattr(policy.model.config, "max_position_embeddings", None)
-    if min(limits) < 0 or min(limits.values()) < 1 or (schedule and room is not None and max(limits.values()) >= room):
-        raise ValueError(
-            f"length_schedule maps optimiser updates (0 or more) to token limits (1 or more, below the model's {room} positions), got {schedule}"
-        )
-    fixed = [name for name, part in reward.parts.items() if hasattr(part, "limit")]
-    if schedule and fixed:
-        raise ValueError(f"reward parts {', '.join(fixed)} reckon with one token limit: leave out them or the length_schedule")
-    return sorted(limits.items(), reverse=True)
-
-
-def _check(
-    objective: Objective,
-    sampling: Sampling,
-    prompts: int,
-    group_size: int,
-    minibatches: int,
-    epochs: int,
-    old_logp: str,
-    rounds: int,
-) -> None:
-    if group_size < 2:
-        raise ValueError(f"`group_size` must be at least 2 (advantages compare siblings), got {group_size}")
-    if min(prompts, minibatches, epochs) < 1 or rounds < 0:
-        raise ValueError(
-            f"expected prompts_per_step, minibatches, epochs >= 1 and dynamic_sampling >= 0, got {prompts}, {minibatches}, {epochs}, {rounds}"
-        )
-    if minibatches > prompts:
-        raise ValueError(f"{minibatches} minibatches need at least as many groups, got prompts_per_step={prompts}")
-    if sampling.temperature <= 0:
-        raise ValueError("training needs temperature > 0: greedy completions of one prompt are all the same")
-    if objective.temperature != sampling.temperature:
-        raise ValueError(
-            f"objective.temperature ({objective.temperature}) must be the sampling temperature ({sampling.temperature}): ratios "
-            f"compare the same distribution"
-        )
-    if objective.tis_cap is not None and old_logp == "sampler":
-        raise ValueError(
-            "objective.tis_cap corrects the sampler against the trainer's own old log-probabilities: set stage.old_logp=policy"
-        )
-    if (sampling.top_p < 1 or sampling.top_k > 0) and old_logp == "sampler":
-        raise ValueError(
-            "top-p or top-k sampling renormalises the sampler's log-probabilities, so they are no old policy of this loss; "
-            "set stage.old_logp=policy (and objective.tis_cap to correct for the difference), or top_p=1 top_k=0"
-        )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import AdamW, Muon, Optimizer
 
 
@@ -118,5 +119,6 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 def grad_norm(parameters: Iterable[nn.Parameter], max_norm: float) -> torch.Tensor:
-    """The total gradient norm before clipping; clips to `max_norm` if that is positive."""
-    return nn.utils.clip_grad_norm_(parameters, max_norm if max_norm > 0 else float("inf"))
+    """The total gradient norm before clipping, over all ranks where weights are sharded; clips to `max_norm` if that is positive."""
+    norm = nn.utils.clip_grad_norm_(parameters, max_norm if max_norm > 0 else float("inf"))
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm

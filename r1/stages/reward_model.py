@@ -104,7 +104,7 @@ class RewardModel(Stage):
         return float((margins > 0).float().mean() + 0.5 * (margins == 0).float().mean())
 
     def on_train_end(self) -> None:
-        if self.held_out and self.trainer.is_global_zero:
+        if self.held_out:  # on every rank: sharded weights are gathered by all
             name, value = metrics.evaluation("preferences", "accuracy"), self.accuracy(self.held_out)
             for logger in self.trainer.loggers:
                 logger.log_metrics({name: value}, step=self.rollout_step)

@@ -59,11 +59,12 @@ class Teacher:
         self.policy.to(batch.tokens.device)
         with torch.no_grad():
             hidden = self.policy.hidden(batch)
+        states = student.hidden(batch)  # before its head is taken, which is whole from then on where weights are sharded
         ours, theirs = (
             policy.head if len(policy.head) == self.shared else policy.head[: self.shared] for policy in (student, self.policy)
         )
         return linear_kl(
-            student.hidden(batch), ours, hidden, theirs, batch.weight,
+            states, ours, hidden, theirs, batch.weight,
             divergence=self.divergence, temperature=self.temperature, mixture=self.mixture,
         )  # fmt: skip
 

@@ -50,6 +50,8 @@ def test_the_section_says_what_was_found(run):
     assert "Length: no onset found" in text
     assert "2 of 2 candidate cells, 0.3 expected by luck" in text  # both right ones shift: one way of six, twice
     assert re.search(r"\+100 \(\+100 to \+100\)", text)
+    for title in ("What reflections came to", "Accuracy of reflecting minus plain samples", "How the samples are written"):
+        assert title in html
 
 
 def test_the_report_holds_it_and_stays_self_contained(run):

@@ -63,9 +63,9 @@ def test_cells_and_jobs(folder):
 def test_jobs_that_did_not_make_it_are_named(folder):
     lines = read_sweep(folder).unwell
     assert lines == [
-        f"6: experiment=tiny {AXIS}=3 seed=0: failed, no step was logged",
-        f"10: experiment=tiny {AXIS}=3 seed=1: unfinished, stopped at step 2 of 4",
-        f"experiment=tiny {AXIS}=3 seed=2: never started",
+        f"6: {AXIS}=3 seed=0: failed, no step was logged",
+        f"10: {AXIS}=3 seed=1: unfinished, stopped at step 2 of 4",
+        f"{AXIS}=3 seed=2: never started",
     ]
 
 

@@ -49,6 +49,7 @@ def test_other_problems_have_their_last_result(text, answer):
     assert draft(text, Problem("m/1", "?", "7")) == answer
 
 
+@pytest.mark.slow
 def test_on_real_traces_the_draft_at_the_end_of_the_thought_is_mostly_the_answer(data_dir: Path):
     same = count = 0
     for line in (data_dir / "traces.jsonl").read_text(encoding="utf-8").splitlines():

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -146,3 +150,25 @@ def test_filters_of_the_configs_are_the_ones_documented() -> None:
     assert list(cfg.data.filters) == [
         "truncated", "format", "verdict", "mixed_language", "other_language", "repetition", "long_paragraph", "code_block",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_kill_9_and_again(policy: str, tmp_path: Path) -> None:
+    """The command itself, killed without warning once its first chunk is on disk."""
+    overrides = ["policy=tiny_words", f"policy.path={policy}", "rows=8", "data.limit=60", "data.k=2",
+                 "data.sampler.sampling.max_new_tokens=16", "print_config=false"]  # fmt: skip
+
+    def start(folder: Path) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "r1", "generate", *overrides, f"hydra.run.dir={folder}"], stdout=subprocess.DEVNULL
+        )
+
+    assert start(tmp_path / "whole").wait(300) == 0
+    killed = start(tmp_path / "killed")
+    while not (tmp_path / "killed/traces/sample.jsonl.zst").exists() and killed.poll() is None:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed/rows.jsonl").exists()
+    assert start(tmp_path / "killed").wait(300) == 0
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")

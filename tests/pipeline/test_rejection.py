@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from r1.pipeline.desk import Desk
 from r1.pipeline.filters import CodeBlock, Format, Truncated, Verdict
 from r1.pipeline.general import General
 from r1.pipeline.rejection import Rejection
 from r1.pipeline.rows import kept, report
 from r1.records import Problem
+from r1.rewards import Judge, Reward
+from r1.rewards.endpoint import Endpoint
 from r1.tasks.documents import Lesson
 
 FILTERS = {"truncated": Truncated(), "format": Format("r1"), "verdict": Verdict(), "code": CodeBlock()}
@@ -100,6 +104,22 @@ def test_the_mix_and_contaminated_general_rows(lab: SimpleNamespace) -> None:
     assert counts["by"]["way"]["rejection"]["kept"] == 3
     assert counts["by"]["way"]["general"] == {"read": 4, "kept": 2, "dropped": {"contaminated": 1, "surplus": 1}}
     assert counts["read"] == 22
+
+
+def test_a_judge_decides_where_no_rule_can_and_an_outage_is_no_verdict(lab: SimpleNamespace, serve, tmp_path: Path) -> None:
+    """The judge likes sample 0, does not like sample 1, and is down for sample 2."""
+
+    def verdict(body: dict) -> object:
+        asked = body["messages"][0]["content"]
+        return 503 if "broken" in asked else f'{{"correctness": "{"correct" if "scatters" in asked else "incorrect"}"}}'
+
+    why = Problem("g/1", "why is the sky blue?", "scattering", "general", meta={"verifier": "exact"})
+    task = SimpleNamespace(train=[why])
+    said = ["<think> hm </think> it scatters", "<think> hm </think> it is paint", "<think> hm </think> broken"]
+    reward = Reward({"judge": Judge(Endpoint(serve(verdict).url, "j", retries=0))}, {"judge": 1.0})
+    recipe = Rejection(task, lab.Script(lambda problem, i: said[i]), k=3, filters={"verdict": Verdict(["judge"])})
+    rows, _ = recipe(Desk(tmp_path / "judged", reward))
+    assert [row.dropped for row in rows] == [None, "wrong: judge is 0", "not judged: judge gave no verdict"]
 
 
 def test_wrong_arguments(lab: SimpleNamespace) -> None:

@@ -82,10 +82,10 @@ def test_microbatches_fit_and_cover(lab):
     sizes = [(3, 40), (9, 2), (3, 2), (5, 40), (3, 41), (4, 7), (3, 300)]
     batch = collate([lab.trace([7] * s, [5] * t) for s, t in sizes], 0)
     parts = microbatches(batch, range(7), tokens=100)
-    # by completion, then prompt: (3,2) (9,2) (4,7) | (3,40) (5,40) | (3,41) | (3,300) alone beyond the budget
-    assert parts == [[2, 1, 5], [0, 3], [4], [6]]
-    assert microbatches(batch, [6, 5, 0, 2], tokens=10_000) == [[2, 5, 0, 6]]
-    for part in parts[:-1]:
+    # by completion, then prompt, the longest first: (3,300) alone beyond the budget | (3,41) (5,40) | (3,40) (4,7) | (9,2) (3,2)
+    assert parts == [[6], [4, 3], [0, 5], [1, 2]]
+    assert microbatches(batch, [6, 5, 0, 2], tokens=10_000) == [[6, 0, 5, 2]]
+    for part in parts[1:]:
         assert narrow(batch, part).tokens.numel() <= 100
     with pytest.raises(ValueError, match="at least 1 token"):
         microbatches(batch, [0], tokens=0)
@@ -109,3 +109,11 @@ def _seconds(work) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
+
+
+def test_the_longest_come_first_and_unpadded_parts_hold_more(lab):
+    batch = collate([lab.trace([5] * p, [6] * c) for p, c in [(1, 2), (3, 6), (2, 6), (1, 1)]], pad_id=0)
+    # padded: [1] is 9 wide, [1, 2] would be 2 * 9; unpadded 9 + 8 = 17, and 3 + 2 = 5 more do not fit into 18
+    assert microbatches(batch, range(4), 18) == [[1, 2], [0, 3]]
+    assert microbatches(batch, range(4), 17) == [[1], [2, 0], [3]]
+    assert microbatches(batch, range(4), 17, padded=False) == [[1, 2], [0, 3]]

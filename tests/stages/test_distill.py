@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from r1.stages import Distill
 from r1.stages.distill import OnPolicy
 from r1.stages.optimizers import adamw
 from r1.stages.teacher import Teacher
+from r1.tasks.documents import Lesson
 
 ROWS = [
     ("p1", "good", "stop"),
@@ -80,6 +82,15 @@ class TestSamplesOfTheTeacher:
     def test_a_missing_file_is_named(self, lab, tmp_path):
         with pytest.raises(ValueError, match=r"nowhere.jsonl"):
             new(lab, traces=str(tmp_path / "nowhere.jsonl"))
+
+
+def test_curated_rows_are_the_tasks_documents(lab):
+    rows = SimpleNamespace(documents=[Lesson(Problem("p", "use 1"), "good"), Lesson(Problem("q", "use 2"), "bad")])
+    stage = new(lab, teacher=sharp_policy(lab, 1), tokens_per_step=40)
+    assert [stage.policy.decode(e.completion_ids) for e in stage.examples(rows)] == ["good", "bad"]
+    lab.fit(stage, rows)
+    with pytest.raises(ValueError, match="nothing to learn: give `traces`"):
+        stage.loader(lab.Problems())
 
 
 def kl_by_hand(kind: str, student: Policy, teacher: Policy, rows: list[tuple[list[int], list[int]]], temperature: float) -> float:
@@ -197,13 +208,13 @@ class TestOnPolicy:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(), "either `traces`.*or `on_policy`"),
-        (dict(traces="x", on_policy=on_policy()), "either `traces`.*or `on_policy`"),
+        (dict(traces="x", on_policy=on_policy()), "leave one of them null"),
+        (dict(min_reward=1.0), "only traces are filtered.*min_reward=1.0 would be ignored"),
         (dict(on_policy=on_policy()), "needs a `teacher`"),
         (dict(on_policy=on_policy(), teacher="x", engine=None), "needs an `engine`"),
         (dict(traces="x", divergence="reverse"), "stage.teacher.*divergence=reverse would be ignored"),
         (dict(traces="x", mixture=0.3, temperature=2.0), "mixture=0.3, temperature=2.0 would be ignored"),
-        (dict(on_policy=on_policy(), teacher="x", min_reward=0.5, packing=True), "min_reward=0.5, packing=True would be ignored"),
+        (dict(on_policy=on_policy(), teacher="x", max_tokens=9, packing=True), "max_tokens=9, packing=True would be ignored"),
         (dict(on_policy=on_policy(), teacher="x", tokens_per_step=10), "tokens_per_step=10 would be ignored; leave it out"),
     ],
 )  # fmt: skip
