@@ -8,6 +8,7 @@ driver.run(last="dev2")
 from __future__ import annotations
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -175,17 +176,20 @@ class Driver:
         folders = {other: str(states[other].record.folder.resolve()) for other in step.needs} | {OWN: str(folder)}
         with self.store.lock(folder):
             begun = (folder / "manifest.json").exists()
-            wall, cpu = time.perf_counter(), time.process_time()
+            wall, cpu = time.perf_counter(), _cpu_seconds()
             try:
                 self.execute(step.node.run, resolved(step.config, folders), folder)
                 outputs = {path: content_hash(folder / path) for path in self._outputs(step)}
+            except SystemExit:  # a signal: the stage has saved itself
+                self.say(f"stopped in {name}; started again, the pipeline goes on there")
+                raise
             except Exception as error:
                 write_atomically(folder / ERROR, traceback.format_exc())
                 raise NodeFailed(name, folder, error) from error
             (folder / ERROR).unlink(missing_ok=True)
             record = Record(
                 name, str(states[name].identity), states[name].ingredients, outputs,
-                round(time.perf_counter() - wall, 2), round(time.process_time() - cpu, 2), _threads(), begun,
+                round(time.perf_counter() - wall, 2), round(_cpu_seconds() - cpu, 2), _threads(), begun,
                 datetime.now(UTC).isoformat(), folder,
             )  # fmt: skip
             self.store.finish(record)
@@ -233,6 +237,11 @@ def _doing(step: Step, folder: Path) -> str:
 
 def _took(record: Record) -> str:
     return f"{record.seconds:.1f} s{' (since it was resumed)' if record.resumed else ''}"
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those it has waited for: a node may run in one of its own."""
+    return sum(os.times()[:4])
 
 
 def _threads() -> int:

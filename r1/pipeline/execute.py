@@ -36,7 +36,8 @@ def in_process(command: str, config: Mapping[str, Any], folder: Path) -> None:
 
 def in_own_process(command: str, config: Mapping[str, Any], folder: Path) -> None:
     """`r1 <command>` on the config as a file. RuntimeError where it ends with an exit code."""
-    save_config(reopen(config, folder), folder)
+    quiet = {**config, "print_config": False}  # config.yaml is in the folder
+    save_config(reopen(quiet, folder), folder)
     arguments = ["--config-dir", str(folder), "--config-name", "config", f"hydra.run.dir={quoted(folder)}"]
     done = subprocess.run([sys.executable, "-m", "r1", command, *arguments], check=False)
     if done.returncode:

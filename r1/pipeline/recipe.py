@@ -177,7 +177,9 @@ def _ledger(value: Mapping[str, Any], nodes: Mapping[str, Node]) -> LedgerPlan:
     columns: list[Column] = []
     for name, given in (value.get("stages") or {}).items():
         where = f"recipe.ledger.stages.{name}"
-        given = {"label": given} if isinstance(given, str) or given is None else given
+        if given is None:
+            continue
+        given = {"label": given} if isinstance(given, str) else given
         _only(given, ("label", "against"), where)
         _known(name, nodes, where)
         before = columns[-1].node if columns else None

@@ -100,8 +100,8 @@ def read_marker(folder: Path) -> Record | None:
 def content_hash(path: Path) -> str:
     """SHA-256 of a file, or of a folder's files with their names: the same wherever the folder lies."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
     if not path.is_dir():
         raise ValueError(f"there is no {path}")
     digest = hashlib.sha256()

@@ -102,6 +102,19 @@ def test_a_failure_leaves_the_others_and_says_what_to_do(lab):
     assert not lab.driver().states()["base"].record.resumed
 
 
+def test_a_signal_ends_the_pipeline_and_is_no_failure(lab):
+    def stopped(command, config, folder):
+        raise SystemExit(143)
+
+    driver = lab.driver()
+    driver.execute = stopped
+    with pytest.raises(SystemExit):
+        driver.run()
+    assert lab.said[-1] == "stopped in base; started again, the pipeline goes on there"
+    assert not list((lab.folder / "store").glob("*/error.txt"))
+    assert lab.run() == ["base", "zero", "student", "alone"]
+
+
 def test_an_output_that_was_not_written_is_a_failure(lab):
     lab.execute = lambda command, config, folder: None
     with pytest.raises(NodeFailed, match="there is no .*hf"):

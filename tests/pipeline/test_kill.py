@@ -41,7 +41,7 @@ RECIPE = {
     "ledger": {
         "eval": ["policy.dtype=float32", "benchmark=[pair_countdown]", "benchmark.pair_countdown.problems.limit=4", "benchmark.pair_countdown.k=2",
                  "benchmark.pair_countdown.cons=[2]", "benchmark.pair_countdown.pass_k=[2]", "benchmark.pair_countdown.sampling.max_new_tokens=12"],
-        "stages": {"base": None, "zero": None, "dev": None},
+        "stages": {"base": "base", "zero": "zero", "dev": "dev"},
     },
 }  # fmt: skip
 

@@ -93,6 +93,17 @@ def test_the_recipes_are_whole(name, vars):
     assert found["dev2"].config["reward"]["weights"]["language"] > 0
 
 
+@pytest.mark.parametrize(("name", "built_on"), [("students", {"student_base", "rejection"}), ("language", {"base"})])
+def test_the_questions_are_whole(name, built_on):
+    cfg = compose("pipeline", [f"recipe={name}"], run_dir="runs/x")
+    recipe = read_recipe(plain(cfg.recipe))
+    found = plan(recipe)
+    last = {"students": "student", "language": "r1_zero_language"}[name]
+    assert set(found[last].needs) == built_on
+    assert "r1" not in found
+    assert all(f"{column.node}.eval" in found for column in recipe.ledger.columns)
+
+
 def test_what_the_real_recipe_needs_is_asked_for():
     with pytest.raises(ConfigError, match="Missing mandatory value: recipe.vars.base"):
         compose("pipeline", ["recipe=r1"], run_dir="runs/x")

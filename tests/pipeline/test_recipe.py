@@ -45,8 +45,8 @@ def test_a_recipe_is_read(content):
 
 
 def test_a_column_is_compared_with_the_one_before_it_unless_it_says_otherwise(content):
-    content["ledger"]["stages"] = {"base": None, "zero": "Z", "rows": {"label": "R", "against": None}}
-    assert [c.against for c in read_recipe(content).ledger.columns] == [None, "base", None]
+    content["ledger"]["stages"] = {"base": {}, "zero": "Z", "rows": {"label": "R", "against": None}}
+    assert [(c.label, c.against) for c in read_recipe(content).ledger.columns] == [("base", None), ("Z", "base"), ("R", None)]
 
 
 def test_every_stage_of_the_ledger_is_evaluated_right_after_it(content):
@@ -55,9 +55,13 @@ def test_every_stage_of_the_ledger_is_evaluated_right_after_it(content):
     assert nodes["zero.eval"].set == ("policy.path=@zero/hf", "benchmark=x")
 
 
-def test_a_node_that_is_null_is_taken_out(content):
-    content["nodes"]["rows"] = None
-    assert list(read_recipe(content).nodes) == ["base", "zero"]
+def test_a_node_or_column_that_is_null_is_taken_out(content):
+    content["nodes"]["rows"] = content["ledger"]["stages"]["base"] = None
+    content["ledger"]["stages"]["zero"] = "Z"
+    content["ledger"]["claims"] = []
+    recipe = read_recipe(content)
+    assert list(recipe.nodes) == ["base", "zero"]
+    assert [c.node for c in recipe.ledger.columns] == ["zero"]
 
 
 @pytest.mark.parametrize(
