@@ -25,7 +25,6 @@ COPIED = ("r1", "kernels", "conf", "tests", "pyproject.toml", "constraints.txt")
 ELSEWHERE = {
     27: "an adapter as the start of training: its test and mutant belong to the LoRA policy",
     28: "an adapter that a resume discards: its test and mutant belong to the LoRA policy",
-    51: "generation under FSDP: its test and mutant belong to the strategies",
 }
 
 

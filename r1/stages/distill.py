@@ -152,6 +152,13 @@ class Distill(SFT):
         with self.clock("score"):
             return self.reward(groups)
 
+    def rehearsal(self, loader: Any) -> list[Batch]:
+        if self.on_policy is None:
+            return super().rehearsal(loader)
+        longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
+        body = [min(self.policy.eos_ids)] * self.on_policy.sampling.max_new_tokens
+        return self.collate([Example(longest, body)] * (self.on_policy.prompts_per_step * self.on_policy.samples))[:1]
+
     def loss(self, batch: Batch) -> tuple[Tensor, Stats]:
         return super().loss(batch) if self.teacher is None else self.teacher.loss(self.policy, batch.to(self.device))
 

@@ -317,13 +317,11 @@ class GRPO(Stage):
         )  # fmt: skip
 
     def rehearsal(self, loader: PhasedLoader[Problem]) -> Minibatch:
-        """The largest micro-batch this run can meet: the longest prompt of any phase with completions of full length, reference
-        included."""
-        problems = [problem for _, phase in loader.phases for problem in phase.items]
-        longest = max((self.policy.encode(problem) for problem in problems), key=len)
+        """The largest micro-batch this run can meet: the longest prompt with completions of full length, reference included."""
+        longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
         T = max(limit for _, limit in self.limits)
         rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
-        trace = Trace(problems[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
+        trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
         return [self._with_logps(batch) for batch in self._micro_batches([trace] * rows, Normaliser(rows, rows * T))[:1]]
 
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:

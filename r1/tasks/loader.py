@@ -72,6 +72,7 @@ class PhasedLoader(StepLoader[T]):
         if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
             raise ValueError(f"phases begin at rising steps, the first at 0; got {starts}")
         super().__init__(phases[0][1], per_step, steps, seed)
+        self.items = [item for _, items in phases for item in items]  # whatever the run can meet
         self.phases = [(start, StepLoader(items, per_step, steps, seed)) for start, items in phases]
 
     def step(self, index: int) -> list[T]:

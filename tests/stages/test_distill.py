@@ -121,15 +121,15 @@ class TestDistributionOfTheTeacher:
         expected = kl_by_hand(kind, student, teacher, rows, 2.0)
         lab.fit(stage)
         assert expected > 1e-3
-        assert float(stage.trainer.logged_metrics[metrics.LOSS]) == pytest.approx(expected, rel=1e-4)
-        assert float(stage.trainer.logged_metrics[metrics.DIVERGENCE]) == pytest.approx(expected, rel=1e-4)
+        assert float(stage.trainer.callback_metrics[metrics.LOSS]) == pytest.approx(expected, rel=1e-4)
+        assert float(stage.trainer.callback_metrics[metrics.DIVERGENCE]) == pytest.approx(expected, rel=1e-4)
 
     def test_a_student_that_is_its_teacher_has_nothing_to_learn(self, lab, traces):
         stage = new(lab, policy=sharp_policy(lab, 1), traces=traces, teacher=sharp_policy(lab, 1), optimizer=lab.sgd)
         before = lab.weights(stage)
         lab.fit(stage)
         assert torch.allclose(before, lab.weights(stage), atol=1e-6)
-        assert float(stage.trainer.logged_metrics[metrics.AGREEMENT]) == 1.0
+        assert float(stage.trainer.callback_metrics[metrics.AGREEMENT]) == 1.0
 
     def test_the_student_nears_its_teacher_who_stays_as_he_was(self, lab, traces):
         teacher = sharp_policy(lab, 1)
@@ -179,8 +179,14 @@ class TestOnPolicy:
         assert len(sampled) == 8
         assert len({tuple(ids) for _, ids in sampled}) > 4
         expected = kl_by_hand("reverse", start, teacher, sampled, 1.0)  # the weights that sampled are those that were judged
-        assert float(stage.trainer.logged_metrics[metrics.DIVERGENCE]) == pytest.approx(expected, rel=1e-4)
-        assert metrics.REWARD in stage.trainer.logged_metrics
+        assert float(stage.trainer.callback_metrics[metrics.DIVERGENCE]) == pytest.approx(expected, rel=1e-4)
+        assert metrics.REWARD in stage.trainer.callback_metrics
+
+    def test_a_rehearsal_is_the_largest_micro_batch(self, lab):
+        stage = new(lab, teacher=sharp_policy(lab, 1), on_policy=on_policy(4, 2))
+        lab.fit(stage)
+        (batch,) = stage.rehearsal(SimpleNamespace(items=lab.Problems().train))
+        assert tuple(batch.tokens.shape) == (8, 8 + 6)  # "User : use 1 2 3 Assistant :" is the longest prompt
 
     def test_it_nears_its_teacher(self, lab):
         stage = new(lab, teacher=sharp_policy(lab, 1), on_policy=on_policy(8, 4), steps=30)

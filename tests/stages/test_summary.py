@@ -1,4 +1,4 @@
-"""One rollout as metrics: sums first, and the same list of sums on every rank."""
+"""One rollout as metrics: those of all ranks, whatever each of them saw."""
 
 from __future__ import annotations
 
@@ -25,26 +25,30 @@ def group(*values: float | None) -> Group:
     return Group(PROBLEM, tuple(traces))
 
 
-def test_every_rank_sends_as_many_sums_whatever_applied_to_its_share() -> None:
-    """Bug 45: part "b" applies to nothing on the second rank, which must send a sum of 0 over 0 all the same."""
-    sent: list[tuple[float, ...]] = []
+def of_two_ranks(*ranks: Group) -> list[dict[str, float]]:
+    """What each rank reports when the columns of all of them are brought together."""
+    sent: list = []
 
-    def over_ranks(*values: float) -> list[float]:
-        sent.append(values)
-        return list(values)
+    def send(own):
+        sent.append(own)
+        return [own]
 
-    first = describe([group(0.5, None)], over_ranks)
-    second = describe([group(None, None)], over_ranks)
-    assert [len(values) for values in sent[:2]] == [len(values) for values in sent[2:]]
-    assert first[metrics.part_mean("b")] == 0.5  # over the one that it applied to
-    assert metrics.part_mean("b") not in second
+    for own in ranks:
+        describe([own], send)
+    return [describe([own], lambda _: sent) for own in ranks]
 
 
-def test_lengths_and_shares_of_all_ranks() -> None:
-    """The other rank has 3 completions of 8 tokens in all; this one 2 of 1 and 2."""
+def test_a_part_that_one_rank_never_saw_counts_all_the_same() -> None:
+    """Bug 45: part "b" applies to nothing on the second rank, and to one completion of the first."""
+    first, second = of_two_ranks(group(0.5, None), group(None, None))
+    assert first == second
+    assert first[metrics.part_mean("b")] == 0.5 and first[metrics.part_std("b")] == 0.0  # over the one that it applied to
+    assert metrics.part_mean("b") not in describe([group(None, None)])
 
-    def over_ranks(*values: float) -> list[float]:
-        return [8 + values[0]] if len(values) == 1 else [2 * value for value in values]
 
-    assert describe([group(1.0, 1.0)], over_ranks)[metrics.MEAN_LENGTH] == 1.5
-    assert describe([group(1.0, 1.0)], over_ranks)["rows"] == 10
+def test_lengths_and_spreads_are_of_all_ranks() -> None:
+    """Completions of 1 and 2 tokens here, of 1, 2 and 3 there: uneven ranks weigh by their completions."""
+    figures, _ = of_two_ranks(group(1.0, 1.0), group(0.0, 0.0, 0.0))
+    assert figures["rows"] == 5
+    assert figures[metrics.MEAN_LENGTH] == 9 / 5 and (figures[metrics.MIN_LENGTH], figures[metrics.MAX_LENGTH]) == (1, 3)
+    assert figures[metrics.part_mean("b")] == 2 / 5 and abs(figures[metrics.part_std("b")] - 0.24**0.5) < 1e-12

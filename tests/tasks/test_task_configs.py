@@ -16,6 +16,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 OFFLINE = {
     "pair_countdown": (1319, 188, 250), "pair_countdown_4": (2195, 309, 250), "countdown": (9998, 201, 501), "arithmetic": (10000, 200, 500),
     "tiny_general": (141, 30, 40), "tiny_helpful": (303, 69, 81), "tiny_safe": (251, 51, 74),
+    "tiny_scenarios": (564, 218, 290),
 }  # fmt: skip
 WITH_DATA = {"aime24": 30, "aime25": 30, "aime26": 30, "math500": 500, "cmath": 600, "humaneval": 164, "mbpp": 427}
 ELSEWHERE = {
@@ -29,6 +30,8 @@ ELSEWHERE = {
     "gym",
     "base_corpus",
     "preferences",
+    "prompts",
+    "scenarios",
 }  # built below, or by a hub, a path, an extra
 
 
@@ -47,9 +50,14 @@ def test_keys_are_arguments(name: str) -> None:
         name,
         *(
             f"task.{key}=x"
-            for key in {"competition": ["path"], "clean_aime": ["task.path"], "documents": ["path"], "gym": ["dataset"]}.get(
-                name, []
-            )
+            for key in {
+                "competition": ["path"],
+                "clean_aime": ["task.path"],
+                "documents": ["path"],
+                "gym": ["dataset"],
+                "prompts": ["path"],
+                "scenarios": ["tasks.reasoning.path", "tasks.general.path"],
+            }.get(name, [])
         ),
     )
     validate(plain(cfg))
