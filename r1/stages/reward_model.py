@@ -78,6 +78,8 @@ class RewardModel(Stage):
             _, figures = self.optimise(batches, loss_of)
         (correct,) = self.over_ranks(float(sum(right)))
         self.log_step(figures | {metrics.PAIR_ACCURACY: correct / count})
+        if self.rollout_step == self.trainer.num_training_batches:
+            self.log_held_out()
 
     def margins(self, batch: Sequence[Pair | Labelled]) -> Tensor:
         """[n] how far each row is on the right side: s(chosen) - s(rejected), or +-s(response)."""
@@ -103,7 +105,9 @@ class RewardModel(Stage):
         margins = torch.cat([self.margins(rows[i : i + self.micro_rows]) for i in range(0, len(rows), self.micro_rows)])
         return float((margins > 0).float().mean() + 0.5 * (margins == 0).float().mean())
 
-    def on_train_end(self) -> None:
+    def log_held_out(self) -> None:
+        """Accuracy on what was not trained on. Part of the last step: a hook after it would come after the last checkpoint, and a run
+        that is killed in between would never log it."""
         if self.held_out:  # on every rank: sharded weights are gathered by all
             name, value = metrics.evaluation("preferences", "accuracy"), self.accuracy(self.held_out)
             for logger in self.trainer.loggers:

@@ -111,6 +111,8 @@ class SFT(Stage):
 
     def rehearsal(self, loader: ExampleLoader) -> list[Batch]:
         """The largest micro-batch this run can meet: as many of the longest example as a step holds."""
+        if not isinstance(loader, ExampleLoader):  # a stage that samples its own examples has no longest one
+            return []
         longest = max(loader.examples, key=lambda example: example.length)
         return self.collate([longest] * max(1, self.tokens_per_step // longest.length))[:1]
 

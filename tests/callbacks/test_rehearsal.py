@@ -6,7 +6,6 @@ import os
 import resource
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,8 +19,9 @@ from r1.rewards import Repetition, Reward
 from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
 from r1.stages import GRPO, SFT
-from r1.stages.examples import Example
+from r1.stages.examples import Example, ExampleLoader
 from r1.stages.optimizers import adamw
+from r1.tasks.loader import StepLoader
 from r1.tasks.pair_countdown import PairCountdown
 from r1.tasks.words import vocabulary
 
@@ -67,9 +67,10 @@ def test_supervised_stages_take_the_longest_example() -> None:
     stage = SFT(policy, partial(adamw, lr=1e-2), steps=1, tokens_per_step=100, micro_tokens=60)
     stage._trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
 
-    loader = SimpleNamespace(examples=[Example([3, 4], [5] * n) for n in (3, 18, 7)])
+    loader = ExampleLoader([Example([3, 4], [5] * n) for n in (3, 18, 7)], 100, steps=1)
     (batch,) = stage.rehearsal(loader)
     assert batch.tokens.shape == (3, 20)  # 60 tokens of 20 each
+    assert stage.rehearsal(StepLoader([1], 1, steps=1)) == []  # distillation on what the student samples
 
 
 @pytest.mark.slow

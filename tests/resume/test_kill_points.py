@@ -75,7 +75,10 @@ def kill_points(stage: str) -> dict[str, Kill | HalfWritten]:
     micro = {"grpo": 4, "sft": 2, "distill": 2, "reward_model": 2}[stage]  # micro-batches of a step, at least
     points: dict[str, Kill | HalfWritten] = {f"step {n}": Kill(owner, "training_step", n) for n in (1, 2, 4, 5, 7)}
     points |= {f"end of step {n}": Kill(owner, "log_step", n, after=True) for n in (3, 6, 7)}
-    points |= {f"micro-batch {n}": Kill(Stage, "manual_backward", n) for n in (2, micro + 2, 3 * micro, 5 * micro)}
+    points |= {
+        f"micro-batch {n}": Kill(Stage, "manual_backward", n)
+        for n in (2, micro + 2, 3 * micro, 7 if stage == "distill" else 5 * micro)
+    }
     points |= {
         "before the save": Kill(Trainer, "save_checkpoint", 2),
         "half a save": HalfWritten(2),
