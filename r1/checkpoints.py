@@ -94,7 +94,9 @@ def check(path: Path) -> None:
     if path.is_dir():
         missing = [name for name in (".metadata", SHARED) if not (path / name).is_file()]
         if missing:
-            raise BadCheckpoint(f"{path} is a folder without {' and '.join(missing)}: a sharded checkpoint that was not finished.")
+            raise BadCheckpoint(
+                f"{path} is a folder without {' and '.join(missing)}: a sharded checkpoint that was not finished."
+            )
         _load(path / SHARED)  # the ranks' own files are read by all of them together, when training starts
         return
     if not path.is_file():

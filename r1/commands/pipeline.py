@@ -60,7 +60,9 @@ def _names_for(rest: list[str]) -> list[str]:
     from r1.build import without_value
 
     try:
-        open_ = [key for key in without_value("pipeline", [word for word in rest if "=" in word and word[0] != "-"]) if ".vars." in key]
+        open_ = [
+            key for key in without_value("pipeline", [word for word in rest if "=" in word and word[0] != "-"]) if ".vars." in key
+        ]
     except Exception:  # whatever is wrong with these overrides is said when the command itself reads them
         return []
     if open_:
