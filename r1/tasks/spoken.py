@@ -10,13 +10,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from random import Random
 
+from r1.records import Problem
 from r1.tasks import arithmetic, countdown
 from r1.tasks.words import ANSWER, LEXICON, THINK
 
 SPOKEN: dict[str, dict[str, str]] = {"en": LEXICON["en"] | {"/": "over"}, "zh": LEXICON["zh"] | {"/": "除以"}}
 SHEET = "Exercises."
 SHEET_WITH = "Exercises with {numbers}."
+OFF = (-10, -3, -2, -1, 1, 2, 3, 10)  # how far a slip is from the truth
 _SYMBOLS: dict[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
 
@@ -63,9 +66,7 @@ def _apply(symbol: str, a: int, b: int) -> int:
     return {"+": a + b, "-": a - b, "*": a * b}[symbol]
 
 
-def attempt(
-    expression: str, words: dict[str, str], want: int | None = None, slip: Callable[[int], int] = int
-) -> tuple[str, int]:
+def attempt(expression: str, words: dict[str, str], want: int | None = None, slip: Callable[[int], int] = int) -> tuple[str, int]:
     """One line of a thought and the value it states. With `want`, that number and an honest verdict on the stated value follow.
 
     >>> attempt("9 - 6", SPOKEN["zh"], want=3)
@@ -76,3 +77,24 @@ def attempt(
     if want is not None:
         line += f" {words['want']} {want} {words['yes' if value == want else 'no']}"
     return f"{line} {words['stop']}", value
+
+
+def say(lines: list[str], expression: str, words: dict[str, str], want: int | None, slip: Callable[[int], int]) -> int:
+    """Append an `attempt`, after "wait ," if it is not the first; the value it states."""
+    line, value = attempt(expression, words, want, slip)
+    lines.append(f"{words['wait']} {words['comma']} {line}" if lines else line)
+    return value
+
+
+def slips(rng: Random, share: float) -> Callable[[int], int]:
+    """What turns a result into the one that is said: in this share of cases another number near it."""
+    return lambda value: value + rng.choice(OFF) if rng.random() < share else value
+
+
+def numbers_of(problem: Problem) -> tuple[int, ...]:
+    """The sorted numbers of a problem of either task.
+
+    >>> numbers_of(Problem("x", "Calculate 12 + 7 * (3 - 4)."))
+    (3, 4, 7, 12)
+    """
+    return tuple(sorted(problem.meta["numbers"] if "numbers" in problem.meta else map(int, re.findall(r"\d+", problem.question))))

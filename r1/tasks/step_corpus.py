@@ -10,7 +10,6 @@ No document shows a set of numbers that validation or test of either task uses.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,13 +20,12 @@ from r1.repro import key
 from r1.tasks import arithmetic, countdown
 from r1.tasks.corpus import Document, check_shares
 from r1.tasks.countdown import Countdown, combine
-from r1.tasks.spoken import SHEET, SHEET_WITH, SPOKEN, attempt, steps
+from r1.tasks.spoken import OFF, SHEET, SHEET_WITH, SPOKEN, attempt, numbers_of, say, slips, steps
 from r1.tasks.words import ANSWER, THINK, speaker
 
 SHARES = ("sums", "sheets", "direct", "one_try", "reflective", "direct_right", "one_try_right", "early", "think", "english",
           "mixed", "wrong", "slip", "sheet_yes")  # fmt: skip
 Words = Callable[[], dict[str, str]]
-OFF = (-10, -3, -2, -1, 1, 2, 3, 10)  # how far a slip is from the truth
 FRESH = 20  # draws before a repeated or an unwanted try is let through: some sets of numbers allow few
 
 
@@ -78,9 +76,8 @@ class StepCorpus:
     def __post_init__(self) -> None:
         check_shares(self, SHARES)
         if self.size < 1 or self.aim < 1 or min(self.patience) < 1:
-            raise ValueError(
-                f"size, aim and every patience must be at least 1, got {self.size}, {self.aim} and {list(self.patience)}"
-            )
+            given = f"{self.size}, {self.aim} and {list(self.patience)}"
+            raise ValueError(f"size, aim and every patience must be at least 1, got {given}")
         if not 1 <= self.sheet_tries[0] <= self.sheet_tries[1]:
             raise ValueError(f"sheet_tries must be 1 <= fewest <= most, got {list(self.sheet_tries)}")
         if not self.sets or not self.expressions:
@@ -145,7 +142,7 @@ class StepCorpus:
             if rng.random() >= self.sheet_yes:
                 others = [other for other in values if other != value]
                 want = rng.choice(others) if others and rng.random() < 0.5 else value + rng.choice(OFF)
-            lines.append(attempt(expression, words(), want, self._slips(rng, self.wrong))[0])
+            lines.append(attempt(expression, words(), want, slips(rng, self.wrong))[0])
         return question, " ".join(lines)
 
     def _puzzle(self, rng: Random, words: Words, kind: str) -> tuple[str, list[str], str]:
@@ -159,7 +156,7 @@ class StepCorpus:
         if kind != "reflective":
             right = rng.random() < (self.direct_right if kind == "direct" else self.one_try_right)
             answer = solution if right else self._near(rng, numbers, target, set(), miss=True)
-            lines = [attempt(answer, words(), target, self._slips(rng, self.wrong))[0]] if kind == "one_try" else []
+            lines = [attempt(answer, words(), target, slips(rng, self.wrong))[0]] if kind == "one_try" else []
             return question, lines, answer
         place = rng.randrange(6) if rng.random() < self.early else None
         seen: set[str] = set()
@@ -169,7 +166,7 @@ class StepCorpus:
                 break
             answer = solution if turn == place else self._near(rng, numbers, target, seen)
             seen.add(answer)
-            value = self._say(lines, answer, words(), target, self._slips(rng, self.wrong))
+            value = say(lines, answer, words(), target, slips(rng, self.wrong))
         return question, lines, answer
 
     def _sum(self, rng: Random, words: Words, kind: str) -> tuple[str, list[str], str]:
@@ -179,19 +176,12 @@ class StepCorpus:
         lines: list[str] = []
         if kind == "direct":
             return question, lines, str(value if rng.random() < self.direct_right else value + rng.choice(OFF))
-        value = self._say(lines, expression, words(), None, self._slips(rng, self.slip))
+        value = say(lines, expression, words(), None, slips(rng, self.slip))
         for _ in range(rng.choice(self.patience) if kind == "reflective" else 0):
-            before, value = value, self._say(lines, expression, words(), value, self._slips(rng, self.slip))
+            before, value = value, say(lines, expression, words(), value, slips(rng, self.slip))
             if value == before:
                 break
         return question, lines, str(value)
-
-    @staticmethod
-    def _say(lines: list[str], expression: str, words: dict[str, str], want: int | None, slip: Callable[[int], int]) -> int:
-        """Append a line, after "wait ," if it is not the first; the value it states."""
-        line, value = attempt(expression, words, want, slip)
-        lines.append(f"{words['wait']} {words['comma']} {line}" if lines else line)
-        return value
 
     def _numbers(self, rng: Random) -> list[int]:
         numbers = list(rng.choice(self.sets))
@@ -211,16 +201,3 @@ class StepCorpus:
             if expression not in seen and not (miss and value == target):
                 break
         return expression
-
-    @staticmethod
-    def _slips(rng: Random, share: float) -> Callable[[int], int]:
-        return lambda value: value + rng.choice(OFF) if rng.random() < share else value
-
-
-def numbers_of(problem: Problem) -> tuple[int, ...]:
-    """The sorted numbers of a problem of either task.
-
-    >>> numbers_of(Problem("x", "Calculate 12 + 7 * (3 - 4)."))
-    (3, 4, 7, 12)
-    """
-    return tuple(sorted(problem.meta["numbers"] if "numbers" in problem.meta else map(int, re.findall(r"\d+", problem.question))))
