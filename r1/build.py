@@ -120,9 +120,23 @@ def compose(
     return finish(cfg, run_dir)
 
 
+def without_value(config_name: str, overrides: Sequence[str]) -> list[str]:
+    """The keys that a command with these overrides would ask for."""
+    return _missing(OmegaConf.to_container(read_config(CONF, config_name, overrides), resolve=False))
+
+
+def _missing(config: Any, path: str = "") -> list[str]:
+    """Keys that stand at `???`, in the order of the alphabet. Not `OmegaConf.missing_keys`: it raises at the first value that refers
+    to one, and so names one where all are wanted."""
+    if isinstance(config, Mapping):
+        inside = [key for name, value in config.items() for key in _missing(value, f"{path}.{name}" if path else str(name))]
+        return sorted(inside)
+    return [path] if config == "???" else []
+
+
 def _leave_out_missing(cfg: DictConfig) -> None:
     OmegaConf.set_struct(cfg, False)
-    for key in OmegaConf.missing_keys(cfg):
+    for key in _missing(OmegaConf.to_container(cfg, resolve=False)):
         parent, _, leaf = key.rpartition(".")
         del (OmegaConf.select(cfg, parent) if parent else cfg)[leaf]
 
@@ -132,7 +146,7 @@ def finish(cfg: DictConfig, run_dir: str | Path | None) -> DictConfig:
     if run_dir is not None and "paths" in cfg:
         cfg.paths.run_dir = str(run_dir)
     try:
-        missing = sorted(OmegaConf.missing_keys(cfg))
+        missing = _missing(OmegaConf.to_container(cfg, resolve=False))
         if missing:
             raise ConfigError("\n".join(f"{key} has no default: give it a value, {key}=..." for key in missing))
         OmegaConf.resolve(cfg)

@@ -20,6 +20,7 @@ from typing import Any
 
 FORMAT = 1  # of checkpoint["r1"]
 LAST = "last.ckpt"  # a link to the newest
+SHARED = "meta.pt"  # in the folder of a sharded checkpoint: all but the tensors; Lightning writes it last
 _NAME = re.compile(r"step=(\d+)\.ckpt")
 
 
@@ -91,8 +92,12 @@ def newest(folder: Path) -> Path | None:
 def check(path: Path) -> None:
     """Raise BadCheckpoint unless every byte of the file is as it was written and holds only tensors and plain values."""
     if path.is_dir():
-        if not (path / ".metadata").is_file():
-            raise BadCheckpoint(f"{path} is a folder without .metadata: a sharded checkpoint that was not finished.")
+        missing = [name for name in (".metadata", SHARED) if not (path / name).is_file()]
+        if missing:
+            raise BadCheckpoint(
+                f"{path} is a folder without {' and '.join(missing)}: a sharded checkpoint that was not finished."
+            )
+        _load(path / SHARED)  # the ranks' own files are read by all of them together, when training starts
         return
     if not path.is_file():
         raise BadCheckpoint(f"there is no checkpoint at {path}: expected a file that `r1 train` wrote under <run>/checkpoints/.")
@@ -107,9 +112,10 @@ def check(path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint file of a stage. Raises BadCheckpoint for damage, pickled code, other programs and other formats."""
+    """The content of a checkpoint of a stage; of a sharded one what is not in the ranks' own files. Raises BadCheckpoint for damage,
+    pickled code, other programs and other formats."""
     check(path)
-    content = _load(path)
+    content = _load(path / SHARED if path.is_dir() else path)
     ours(content, str(path))
     return content
 

@@ -38,9 +38,8 @@ def find(ckpt_path: str | None, run_dir: Path) -> Path | None:
 
 
 def header(checkpoint: Path | None) -> dict[str, Any]:
-    """What a checkpoint file says of its run, without its tensors. Empty for none, and for a sharded one: all ranks read that
-    together, when training starts."""
-    if checkpoint is None or checkpoint.is_dir():
+    """What a checkpoint says of its run, without its tensors. Empty for none."""
+    if checkpoint is None:
         return {}
     content = checkpoints.read(checkpoint)
     return {name: content[name] for name in ("r1", "r1_loggers") if name in content} | {"optimizer_states": []}

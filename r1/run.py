@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 
-from r1 import checkpoints, repro, resume
+from r1 import repro, resume
 from r1.build import build, build_all, build_named, identity, plain
 from r1.callbacks import Interrupted
 from r1.loggers import WandbLogger
@@ -88,7 +88,7 @@ def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path,
         known = content.get("r1_loggers", {}).get(type(logger).__name__)
         if known and isinstance(logger, WandbLogger):
             logger.resume(known)
-    step = int(content["r1"]["state"]["rollout_step"]) if content else checkpoints.step_of(checkpoint)
+    step = int(content["r1"]["state"]["rollout_step"])
     print(f"going on from step {step}: {checkpoint}", flush=True)
     resume.rewind(run_dir, step)
 

@@ -22,10 +22,7 @@ REPO = Path(__file__).resolve().parent.parent
 COPIED = ("r1", "kernels", "conf", "tests", "pyproject.toml", "constraints.txt")
 
 # Bugs that cannot be here, or whose test is another one's, with the reason.
-ELSEWHERE = {
-    27: "an adapter as the start of training: its test and mutant belong to the LoRA policy",
-    28: "an adapter that a resume discards: its test and mutant belong to the LoRA policy",
-}
+ELSEWHERE: dict[int, str] = {}
 
 
 class Mutant(NamedTuple):
@@ -82,6 +79,13 @@ MUTANTS = [
            "            self.engine.sync(self.stale[0], self.updates)\n            return", "tests/stages/test_grpo.py", "rewarded_becomes_likely"),
     Mutant(26, "a reference that is the policy", "r1/policy/reference.py", "copy.deepcopy(policy, shared).requires_grad_(False).eval()",
            "policy", "tests/policy/test_policy.py", "copy_that_training"),
+    Mutant(27, "the adapter's reference is the bare base", "r1/policy/reference.py", "        self.refresh_every = refresh_every\n",
+           "        self.refresh_every = refresh_every\n        for name, weights in self.frozen.named_parameters():\n"
+           "            if '.lora_B.' in name:\n                weights.data.zero_()\n",
+           "tests/stages/test_adapters.py", "reference_is_the_policy"),
+    Mutant(28, "a resume starts with a fresh adapter", STAGE, "        self.must_match(checkpoint)\n",
+           "        self.must_match(checkpoint)\n        fresh = {k: v for k, v in self.state_dict().items() if '.lora_' in k}\n"
+           "        checkpoint['state_dict'].update(fresh)\n", "tests/stages/test_adapters.py", "resuming_with_an_adapter"),
     Mutant(29, "beginning of sequence twice", POLICY, "while bos is not None and ids[:2] == [bos, bos]:", "while False:",
            "tests/policy/test_policy.py", "one_bos"),
     Mutant(29, "special tokens added to a chat template", POLICY, "add_special_tokens=plain",

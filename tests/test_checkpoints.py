@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from r1 import checkpoints
+from r1 import checkpoints, resume
 from r1.checkpoints import BadCheckpoint
 
 
@@ -102,8 +102,22 @@ def test_none_there_and_an_unfinished_sharded_one(tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint, match="there is no checkpoint at"):
         checkpoints.read(tmp_path / "none.ckpt")
     (tmp_path / "step=000003.ckpt").mkdir()
-    with pytest.raises(BadCheckpoint, match=r"without \.metadata"):
+    with pytest.raises(BadCheckpoint, match=r"without \.metadata and meta\.pt"):
         checkpoints.check(tmp_path / "step=000003.ckpt")
+
+
+def test_a_sharded_one_says_which_run_it_is(tmp_path: Path) -> None:
+    """As a file does: a finished run is recognised, and another config refused, before any rank has started."""
+    folder = tmp_path / "step=000003.ckpt"
+    folder.mkdir()
+    (folder / ".metadata").write_bytes(b"")
+    ours = {"format": checkpoints.FORMAT, "identity": {"seed": 1}, "state": {"rollout_step": 3}}
+    torch.save({"r1": ours, "r1_loggers": {"WandbLogger": "abc"}, "loops": {}}, folder / "meta.pt")
+    assert resume.header(folder) == {"r1": ours, "r1_loggers": {"WandbLogger": "abc"}, "optimizer_states": []}
+    assert checkpoints.newest(tmp_path) == folder
+    os.truncate(folder / "meta.pt", 100)
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert checkpoints.newest(tmp_path) is None
 
 
 def test_differences_are_named_by_their_path() -> None:

@@ -48,8 +48,23 @@ def _overrides(argv: list[str]) -> list[str]:
     if not words:
         return rest
     if words == ["status"]:
-        return [*rest, "action=status"]
+        return [*rest, *_names_for(rest), "action=status"]
     if words[0] == "why" and len(words) == 2:
         return [*rest, "action=why", f"only={words[1]}"]
     print(f"r1 pipeline: expected `status` or `why NODE`, got {' '.join(words)!r}\n\n{USAGE}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def _names_for(rest: list[str]) -> list[str]:
+    """A recipe can be looked at before its variables have values: each stands for itself, and that is said."""
+    from r1.build import without_value
+
+    try:
+        open_ = [
+            key for key in without_value("pipeline", [word for word in rest if "=" in word and word[0] != "-"]) if ".vars." in key
+        ]
+    except Exception:  # whatever is wrong with these overrides is said when the command itself reads them
+        return []
+    if open_:
+        print(f"without a value yet, and not looked for: {', '.join(open_)}")
+    return [f"{key}={quoted('<' + key.rpartition('.')[2] + '>')}" for key in open_]

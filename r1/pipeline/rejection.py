@@ -18,7 +18,7 @@ from r1.pipeline.filters import Filter, sift
 from r1.pipeline.general import General
 from r1.pipeline.rows import Row
 from r1.pipeline.samplers import Sampler
-from r1.pipeline.select import capped, mixed, without_duplicates, without_leaks
+from r1.pipeline.select import capped, copied, mixed, without_duplicates, without_leaks
 from r1.tasks.base import Task
 from r1.tasks.decontaminate import decontaminate
 
@@ -35,6 +35,7 @@ class Rejection:
     against      name -> task: problems and general rows that repeat a test problem of these are left out, by common word n-grams
     n, share     words in a gram, and the share of the test problem's grams that must recur (0: any one; see tasks.decontaminate)
     general      general data; null: none
+    copies       how often each general row that is kept goes into the mix: a small set would be drowned by its tokens otherwise
     ratio        reasoning : general among the rows that are kept (the paper: about 600k to 200k); null: all there are
     """
 
@@ -52,19 +53,22 @@ class Rejection:
         n: int = 10,
         share: float = 0.0,
         general: General | None = None,
+        copies: int = 1,
         ratio: Sequence[float] | None = None,
         name: str = "rejection",
     ) -> None:
         if per_problem is not None and per_problem < 1:
             raise ValueError(f"per_problem must be at least 1, or null for all, got {per_problem}")
-        if ratio is not None and general is None:
-            raise ValueError(f"a ratio of reasoning to general rows needs general data, got ratio={list(ratio)} and general=null")
+        if general is None and (ratio is not None or copies != 1):
+            raise ValueError(f"ratio and copies need general data, got ratio={ratio}, copies={copies} and general=null")
+        if copies < 1:
+            raise ValueError(f"copies must be at least 1, got {copies}")
         self.evaluation = [problem for other in (against or {}).values() if other is not None for problem in other.test]
         asked = problems_of(task, split, limit)
         self.problems, self.leaks = decontaminate(asked, self.evaluation, n, share)
         self.sampler, self.k, self.filters, self.duplicates = sampler, k, dict(filters or {}), duplicates
         self.per_problem, self.n, self.share = per_problem, n, share
-        self.general, self.ratio, self.name = general, ratio, name
+        self.general, self.copies, self.ratio, self.name = general, copies, ratio, name
 
     def __call__(self, desk: Desk) -> tuple[list[Row], dict[str, Any]]:
         rows = sift(desk.sample(self.name, self.sampler, self.problems, self.k), self.filters)
@@ -72,7 +76,8 @@ class Rejection:
         others = self.general(desk) if self.general is not None else []
         if self.evaluation:
             others = without_leaks(others, self.evaluation, self.n, self.share)
-        return mixed(rows, without_duplicates(others), self.ratio, desk.seed), {"problems": self._problems()}
+        others = copied(without_duplicates(others), self.copies)
+        return mixed(rows, others, self.ratio, desk.seed), {"problems": self._problems()}
 
     def _problems(self) -> dict[str, Any]:
         """How many problems were asked for, sampled and left out, and which they repeat."""

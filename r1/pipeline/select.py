@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from r1.pipeline.rows import Row, drop, kept
 from r1.records import Problem
@@ -58,6 +59,12 @@ def mixed(reasoning: Sequence[Row], general: Sequence[Row], ratio: Sequence[floa
         *_thinned(reasoning, round(unit * ratio[0]), share, seed),
         *_thinned(general, round(unit * ratio[1]), share, seed),
     ]
+
+
+def copied(rows: Sequence[Row], times: int) -> list[Row]:
+    """The rows with each kept one `times` times, as `id`, `id*2`, `id*3` ...; every copy is a row that was read."""
+    copies = [replace(row, id=f"{row.id}*{n}") for n in range(2, times + 1) for row in kept(rows)]
+    return [*rows, *copies]
 
 
 def _thinned(rows: Sequence[Row], size: int, why: str, seed: int) -> list[Row]:

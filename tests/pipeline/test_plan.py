@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from r1.build import ConfigError, compose, plain
+from r1.commands.pipeline import _overrides
 from r1.pipeline.plan import identity, plan
 from r1.pipeline.recipe import read_recipe
 
@@ -77,12 +78,20 @@ def test_experiments_may_lie_elsewhere(tmp_path):
 
 
 VARS = ("base", "student", "problems", "prompts", "general", "helpful", "safe", "rewriter", "rewriter_model")
+VALUES = [f"recipe.vars.{key}=some/{key}" for key in VARS]
 
 
-@pytest.mark.parametrize(("name", "vars"), [("r1_tiny", ()), ("r1", VARS)])
-def test_the_recipes_are_whole(name, vars):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("r1", [*VALUES, "recipe.ledger.eval=[]"]),
+        pytest.param("r1", VALUES, marks=pytest.mark.slow),
+        pytest.param("r1_tiny", [], marks=pytest.mark.slow),
+    ],
+)
+def test_the_recipes_are_whole(name, options):
     """Every node composes, and the order is the paper's."""
-    cfg = compose("pipeline", [f"recipe={name}", *(f"recipe.vars.{key}=some/{key}" for key in vars)], run_dir="runs/x")
+    cfg = compose("pipeline", [f"recipe={name}", *options], run_dir="runs/x")
     found = plan(read_recipe(plain(cfg.recipe)))
     order = ["r1_zero", "cold_start", "dev1", "dev2", "rejection", "dev3", "helpful", "harmless", "r1", "student"]
     assert [step for step in found if step in order] == order
@@ -91,9 +100,29 @@ def test_the_recipes_are_whole(name, vars):
     assert ("dev1", "hf") in found["dev2"].inputs
     assert found["r1"].config["stage"]["sampling"]["temperature"] == 0.7
     assert found["dev2"].config["reward"]["weights"]["language"] > 0
+    if name == "r1":  # v2 3.2.2: the last 400 of 1,700 updates, in whole rollouts of 16
+        late = found["r1"].config["reward"]["starts"] | found["r1"].config["task"]["starts"]
+        assert late == {"helpfulness": 1296, "harmlessness": 1296, "reasoning": 0, "general": 1296}
+        assert [found[n].config["optimizer"]["lr"] for n in ("r1_zero", "dev1", "dev3", "student")] == [3e-6, 5e-5, 5e-5, 1e-4]
 
 
-@pytest.mark.parametrize(("name", "built_on"), [("students", {"student_base", "rejection"}), ("language", {"base"})])
+def test_what_the_papers_recipe_says_of_training_stands_in_its_experiments():
+    """Their numbers are the ones that paper-diff checks: a node only adds what it is made from."""
+    cfg = compose("pipeline", ["recipe=r1", *VALUES], run_dir="runs/x")
+    nodes = [node for node in read_recipe(plain(cfg.recipe)).nodes.values() if node.run == "train"]
+    assert {item.split("=")[0].split(".")[0] for node in nodes for item in node.set} == {
+        "seed", "experiment", "trainer", "policy", "task", "reward",
+    }  # fmt: skip
+    assert not [item for node in nodes for item in node.set if item.startswith("reward") and "=@" not in item]
+
+
+@pytest.mark.parametrize(
+    ("name", "built_on"),
+    [
+        pytest.param("students", {"student_base", "rejection"}, marks=pytest.mark.slow),
+        ("language", {"base"}),
+    ],
+)
 def test_the_questions_are_whole(name, built_on):
     cfg = compose("pipeline", [f"recipe={name}"], run_dir="runs/x")
     recipe = read_recipe(plain(cfg.recipe))
@@ -105,5 +134,19 @@ def test_the_questions_are_whole(name, built_on):
 
 
 def test_what_the_real_recipe_needs_is_asked_for():
-    with pytest.raises(ConfigError, match="Missing mandatory value: recipe.vars.base"):
-        compose("pipeline", ["recipe=r1"], run_dir="runs/x")
+    """All of it at once, though a value that refers to a missing one cannot be read itself."""
+    with pytest.raises(ConfigError) as error:
+        compose("pipeline", ["recipe=r1", "recipe.vars.student=S"], run_dir="runs/x")
+    asked = [line.split()[0] for line in str(error.value).splitlines()]
+    assert asked == sorted(f"recipe.vars.{name}" for name in VARS if name != "student")
+
+
+def test_a_recipe_is_shown_before_its_variables_have_values(capsys):
+    overrides = _overrides(["status", "recipe=r1", "recipe.vars.base=B"])
+    assert "recipe.vars.problems" in (said := capsys.readouterr().out)
+    assert "recipe.vars.base" not in said
+    cfg = compose("pipeline", overrides, run_dir="runs/x")
+    assert (cfg.action, cfg.recipe.vars.base, cfg.recipe.vars.rewriter_model) == ("status", "B", "<rewriter_model>")
+    assert _overrides(["status", "recipe=r1_tiny"]) == ["recipe=r1_tiny", "action=status"]
+    assert _overrides(["why", "dev1", "recipe=r1"]) == ["recipe=r1", "action=why", "only=dev1"]
+    assert _overrides(["status", "recipe=r2"]) == ["recipe=r2", "action=status"]  # refused by the command, with the choices

@@ -123,8 +123,9 @@ def test_a_judge_decides_where_no_rule_can_and_an_outage_is_no_verdict(lab: Simp
 
 
 def test_wrong_arguments(lab: SimpleNamespace) -> None:
-    with pytest.raises(ValueError, match="needs general data"):
-        Rejection(lab.Sums(3), lab.Script(said), ratio=[600, 200])
+    for setting in ({"ratio": [600, 200]}, {"copies": 2}):
+        with pytest.raises(ValueError, match="need general data"):
+            Rejection(lab.Sums(3), lab.Script(said), **setting)
     with pytest.raises(ValueError, match="per_problem must be at least 1"):
         Rejection(lab.Sums(3), lab.Script(said), per_problem=0)
     with pytest.raises(ValueError, match="task with lessons"):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from r1.pipeline.rows import kept
-from r1.pipeline.select import capped, mixed, without_duplicates, without_leaks
+from r1.pipeline.select import capped, copied, mixed, without_duplicates, without_leaks
 from r1.records import Problem
 
 ONE, TWO = Problem("q/1", "1 + 1?", "2"), Problem("q/2", "2 + 2?", "4")
@@ -62,6 +62,12 @@ def test_mix(lab: SimpleNamespace, reasoning: int, general: int, ratio, counts: 
     names = [row.id for row in kept(rows)]
     assert (sum(n[0] == "r" for n in names), sum(n[0] == "g" for n in names)) == counts
     assert {row.reason for row in rows} <= {"", "surplus"}
+
+
+def test_copies_are_rows_of_their_own_and_dropped_rows_have_none(lab: SimpleNamespace) -> None:
+    rows = copied([lab.row("a", id="g0"), lab.row("b", id="g1", dropped="wrong: x")], 3)
+    assert [(row.id, row.completion) for row in kept(rows)] == [("g0", "a"), ("g0*2", "a"), ("g0*3", "a")]
+    assert len(rows) == 4  # 3 kept and 1 dropped: counts reconcile
 
 
 def test_who_leaves_the_mix_is_drawn_by_seed_and_not_by_place(lab: SimpleNamespace) -> None:
