@@ -3,9 +3,8 @@
 As in the tiny corpus, exercise sheets teach the skill (calculate step by step, say honestly whether that is the wanted value)
 and problem documents are of mixed quality: an answer without thought, one line and its answer, and a small share that checks
 and goes on. In Countdown a check asks for the target and a new try is another expression; in arithmetic it calculates once
-more and asks for the value of the time before. Thoughts are English, Chinese or both, questions English.
-
-No document shows a set of numbers that validation or test of either task uses.
+more and asks for the value of the time before. Thoughts are English, Chinese or both, questions English. No document shows a
+set of numbers that validation or test of either task uses.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ class StepCorpus:
     """`size` documents, each a pure function of (seed, its index), about the training numbers of two tasks.
 
     sums            share of documents about arithmetic; the others are about Countdown
-    sheets          share of exercise sheets; the others are problem documents
-    direct, one_try, reflective   shares of the problem documents; they sum to 1
+    sheets          share of exercise sheets; `direct`, `one_try` and `reflective` share out the problem documents and sum to 1
     direct_right    how often an answer without thought is right
     one_try_right   how often the one Countdown try is a solution; otherwise it is another expression near the target
     early           how often a solution is put among the first six tries of a reflective Countdown document
@@ -76,8 +74,7 @@ class StepCorpus:
     def __post_init__(self) -> None:
         check_shares(self, SHARES)
         if self.size < 1 or self.aim < 1 or min(self.patience) < 1:
-            given = f"{self.size}, {self.aim} and {list(self.patience)}"
-            raise ValueError(f"size, aim and every patience must be at least 1, got {given}")
+            raise ValueError(f"size, aim and every patience must be at least 1, got {self.size}, {self.aim}, {self.patience}")
         if not 1 <= self.sheet_tries[0] <= self.sheet_tries[1]:
             raise ValueError(f"sheet_tries must be 1 <= fewest <= most, got {list(self.sheet_tries)}")
         if not self.sets or not self.expressions:
