@@ -10,16 +10,16 @@ Loss is meant for the body only. Number sets of validation and test occur in no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from r1.records import Problem
 from r1.repro import key
 from r1.tasks.pair_countdown import Candidate, PairCountdown, ask, candidates
-from r1.tasks.words import ANSWER, HIGHEST, LEXICON, THINK
+from r1.tasks.words import ANSWER, HIGHEST, THINK, speaker
 
 SHARES = ("sheets", "direct", "one_try", "reflective", "direct_right", "one_try_right", "early", "cyclic", "think", "english",
           "mixed", "wrong", "sheet_yes")  # fmt: skip
@@ -31,6 +31,16 @@ class Document(NamedTuple):
     prompt: str
     body: str
     kind: str
+
+
+def check_shares(corpus: Any, names: Sequence[str]) -> None:
+    """ValueError unless these attributes are shares and the three kinds of problem documents sum to 1."""
+    for name in names:
+        if not 0 <= getattr(corpus, name) <= 1:
+            raise ValueError(f"{name} is a share between 0 and 1, got {getattr(corpus, name)}")
+    kinds = corpus.direct + corpus.one_try + corpus.reflective
+    if abs(kinds - 1) > 1e-6:
+        raise ValueError(f"direct + one_try + reflective must be 1 (they share out the problem documents), got {kinds:g}")
 
 
 @dataclass(frozen=True)
@@ -82,12 +92,7 @@ class Corpus:
     name: str = "base_corpus"
 
     def __post_init__(self) -> None:
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share between 0 and 1, got {getattr(self, name)}")
-        kinds = self.direct + self.one_try + self.reflective
-        if abs(kinds - 1) > 1e-6:
-            raise ValueError(f"direct + one_try + reflective must be 1 (they share out the problem documents), got {kinds:g}")
+        check_shares(self, SHARES)
         if self.size < 1 or min(self.patience) < 1:
             raise ValueError(f"size and every patience must be at least 1, got {self.size} and {list(self.patience)}")
         if not 1 <= self.sheet_tries[0] <= self.sheet_tries[1] <= 9:
@@ -122,7 +127,7 @@ class Corpus:
             thought, answer = self._search(rng, choices, target)
         else:
             answer = self._guess(rng, choices, target, self.direct_right if kind == "direct" else self.one_try_right)
-            thought = "" if kind == "direct" else self._try(rng, answer, target, self._speaker(rng)())[0]
+            thought = "" if kind == "direct" else self._try(rng, answer, target, speaker(rng, self.english, self.mixed)())[0]
         open_, close = THINK if rng.random() < self.think else ("", "")
         body = f"{open_} {thought} {close} {ANSWER[0]} {answer.expression} {ANSWER[1]}"
         return Document(self._prompt(ask(numbers, target)), " ".join(body.split()), kind)
@@ -135,7 +140,7 @@ class Corpus:
         numbers = list(rng.choice(self.task.sets.train))
         rng.shuffle(numbers)
         choices = candidates(numbers)
-        speak = self._speaker(rng)
+        speak = speaker(rng, self.english, self.mixed)
         lines = []
         for choice in self._order(rng, choices)[: rng.randint(*self.sheet_tries)]:
             want = choice.value
@@ -149,7 +154,7 @@ class Corpus:
         """Tries until one fits or patience ends, joined by "wait ,"; the answer is the last try."""
         right = next(i for i, choice in enumerate(choices) if choice.value == target)
         order = self._order(rng, choices, right if rng.random() < self.early else None)
-        speak = self._speaker(rng)
+        speak = speaker(rng, self.english, self.mixed)
         lines: list[str] = []
         for choice in order[: rng.choice(self.patience)]:
             words = speak()
@@ -182,17 +187,6 @@ class Corpus:
         if self.restate:
             line += f" {words['want']} {want} {words['yes' if found else 'no']}"
         return f"{line} {words['stop']}", found
-
-    def _speaker(self, rng: Random) -> Callable[[], dict[str, str]]:
-        """The words of the next sentence: one language per document, or a new draw per sentence."""
-
-        def draw() -> dict[str, str]:
-            return LEXICON["en" if rng.random() < self.english else "zh"]
-
-        if rng.random() < self.mixed:
-            return draw
-        words = draw()
-        return lambda: words
 
 
 def _near(rng: Random, value: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from random import Random
+
 OPERATIONS = ("+", "-", "*")
 THINK = ("<think>", "</think>")
 ANSWER = ("<answer>", "</answer>")
@@ -25,3 +28,17 @@ def vocabulary() -> list[str]:
     """
     spoken = [word for lexicon in LEXICON.values() for word in lexicon.values()]
     return [*THINK, *ANSWER, *PROMPT, *OPERATIONS, *spoken, *(str(number) for number in range(HIGHEST + 1))]
+
+
+def speaker(
+    rng: Random, english: float, mixed: float, lexicon: Mapping[str, dict[str, str]] = LEXICON
+) -> Callable[[], dict[str, str]]:
+    """The words of the next sentence: one language for a whole document or, in the share `mixed`, a new draw per sentence."""
+
+    def draw() -> dict[str, str]:
+        return lexicon["en" if rng.random() < english else "zh"]
+
+    if rng.random() < mixed:
+        return draw
+    words = draw()
+    return lambda: words

@@ -31,6 +31,21 @@ def test_text_comes_back_word_for_word() -> None:
     assert tokenizer("nine")["input_ids"] == [tokenizer.unk_token_id]
 
 
+def test_with_digits_every_integer_is_written_and_comes_back(tmp_path: Path) -> None:
+    tokenizer = word_tokenizer(["Calculate", "(", ")", ".", "+", "-", "is"], digits=True)
+    assert tokenizer.tokenize("Calculate 1234 + (50 - 7).") == [
+        "Calculate", "1", "##2", "##3", "##4", "+", "(", "5", "##0", "-", "7", ")", ".",
+    ]  # fmt: skip
+    text = "Calculate ( 1234 + 50 ) - 7 is -1017 ."
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert tokenizer("seven")["input_ids"] == [tokenizer.unk_token_id]
+    policy = tiny_policy(["is"], hidden=16, layers=1, heads=2, inner=8, digits=True)
+    again = AutoTokenizer.from_pretrained(policy.save(tmp_path))
+    assert again("is -90")["input_ids"] == policy.tokenizer("is -90")["input_ids"]
+    ids = again("is 905 is 12")["input_ids"]
+    assert policy.decode(ids) == again.decode(ids) == "is 905 is 12"
+
+
 def test_the_whole_family_is_in_the_vocabulary() -> None:
     """Every prompt and document encodes without an unknown word, and the corpus prompt is the policy's template."""
     policy = tiny_policy(vocabulary())

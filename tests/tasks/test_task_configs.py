@@ -16,7 +16,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 OFFLINE = {
     "pair_countdown": (1319, 188, 250), "pair_countdown_4": (2195, 309, 250), "countdown": (9998, 201, 501), "arithmetic": (10000, 200, 500),
     "tiny_general": (141, 30, 40), "tiny_helpful": (303, 69, 81), "tiny_safe": (251, 51, 74),
-    "tiny_scenarios": (564, 218, 290),
+    "tiny_scenarios": (564, 218, 290), "arithmetic_long": (30000, 200, 500), "steps": (14281, 401, 1001),
 }  # fmt: skip
 WITH_DATA = {"aime24": 30, "aime25": 30, "aime26": 30, "math500": 500, "cmath": 600, "humaneval": 164, "mbpp": 427}
 ELSEWHERE = {
@@ -29,6 +29,7 @@ ELSEWHERE = {
     "documents",
     "gym",
     "base_corpus",
+    "step_corpus",
     "preferences",
     "prompts",
     "scenarios",
