@@ -17,7 +17,7 @@ from r1.analysis.page import asset
 from r1.analysis.plots import ticks
 from r1.analysis.tables import shown
 
-NAMES, WIDTH, GAP, ROW, TOP, BOTTOM = 168, 200, 26, 30, 52, 24  # picture units
+NAMES, WIDTH, GAP, ROW, TOP, BOTTOM = 168, 200, 44, 30, 52, 24  # picture units
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def html(ledger: Ledger) -> str:
 
 
 def picture(ledger: Ledger) -> str:
-    """Accuracy, length and behaviour of every stage on the first benchmark that has a pass@1."""
+    """Accuracy, length and behaviour of every stage on the first benchmark that has a pass@1: the first of the table below it."""
     names = [column["label"] for column in ledger["columns"]]
     benchmark = next((name for name in benchmarks(ledger) if "pass@1" in _merged(ledger, name)), None)
     if benchmark is None:
@@ -96,7 +96,7 @@ def picture(ledger: Ledger) -> str:
     votes = sorted((k for k in _merged(ledger, benchmark) if k.startswith("cons@") and k[5:].isdigit()), key=lambda k: int(k[5:]))
     panels = [
         Panel(
-            f"accuracy on {benchmark}",
+            "accuracy",
             (_dots(columns, "pass@1", "pass@1", 1), *(_dots(columns, k, k, 2) for k in votes[-1:])),
             True,
         ),
