@@ -161,6 +161,7 @@ class WandbLogger(loggers.WandbLogger):
         super().__init__(
             name, save_dir, offline=offline, id=id, project=project, tags=tags, entity=entity, group=group, settings=settings
         )
+        self._wandb_init.pop("anonymous", None)  # no longer a setting of W&B's, which warns at every start that it was given
         self._experiment: Any = None
         self._offline: bool = offline
         self.patience = patience

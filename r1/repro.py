@@ -48,14 +48,14 @@ def shuffled(items: list[Any], *parts: int | str) -> list[Any]:
     return order
 
 
-def uniform(keys: torch.Tensor, counter: int) -> torch.Tensor:
-    """[B] float64 in [0, 1): draw number `counter` of each row's own stream. keys: [B] int64.
+def uniform(keys: torch.Tensor, counter: int | torch.Tensor) -> torch.Tensor:
+    """[B] float64 in [0, 1): draw number `counter` of each row's own stream. keys: [B] int64. Counters [n, 1] give n draws a row, [n, B].
 
     splitmix64 (Steele, Lea and Flood 2014) in wrapping int64 arithmetic, so one row's draws do not depend on its neighbours.
     """
     import torch
 
-    z = keys + _signed((counter + 1) * _GOLDEN)
+    z = keys + ((counter + 1) * _signed(_GOLDEN) if isinstance(counter, torch.Tensor) else _signed((counter + 1) * _GOLDEN))
     z = (z ^ _shift(z, 30)) * _signed(_MIX[0])
     z = (z ^ _shift(z, 27)) * _signed(_MIX[1])
     z = z ^ _shift(z, 31)

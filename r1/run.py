@@ -42,6 +42,7 @@ def train(cfg: DictConfig) -> float | None:
     """Fit one stage; the value of `optimized_metric`, for sweepers. Started again in its folder, a run goes on where it was."""
     run_dir = Path(cfg.paths.run_dir)
     quiet()
+    _possible(cfg)
     repro.seed_everything(cfg.seed)
     _writable(run_dir)
     with _config_errors("ckpt_path"):
@@ -104,6 +105,17 @@ def _finished(run_dir: Path, checkpoint: Path | None, content: dict[str, Any], c
     figures = json.loads(file.read_text(encoding="utf-8"))
     print(f"{run_dir} is finished ({figures['steps']} steps): there is nothing to do. Another folder trains again", flush=True)
     return figures["metrics"]
+
+
+def _possible(cfg: DictConfig) -> None:
+    """Refuse what no part of the config can see alone, before anything is loaded."""
+    strategy = cfg.trainer.get("strategy")
+    kind = "" if strategy is None or isinstance(strategy, str) else strategy.get("_target_", "")
+    if kind.endswith("ModelParallelStrategy") and cfg.policy.get("lora"):
+        raise ConfigError(
+            "policy/lora with sharded weights (trainer=fsdp2): the KL reference shares the adapter's frozen weights, which sharding would "
+            "pull apart. trainer=ddp trains an adapter on several GPUs; policy/lora=null with trainer=fsdp2 trains the whole model."
+        )
 
 
 def _writable(folder: Path) -> None:

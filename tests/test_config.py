@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from r1 import app, build
+from r1 import app, build, run
 from r1.build import ConfigError
 from r1.schema import problems, type_problem
 
@@ -369,6 +369,14 @@ def test_a_sweep_over_weights_and_seeds_has_jobs_that_differ_in_these_alone() ->
 def test_a_misspelt_weight_is_answered_with_the_weights_there_are() -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'format'\?\nreward\.weights has: .*format"):
         build.compose(overrides=["reward.weights.fromat=1"])
+
+
+def test_an_adapter_with_sharded_weights_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    chosen = ["policy=hf", f"policy.path={tmp_path}/nowhere", "policy/lora=default", f"paths.run_dir={tmp_path}"]
+    with pytest.raises(ConfigError, match=r"policy/lora with sharded weights.*\n*.*trainer=ddp"):
+        run.train(compose_real("trainer=fsdp2_sim", *chosen))
+    with pytest.raises(Exception, match="nowhere"):  # with ddp it gets as far as the model
+        run.train(compose_real("trainer=ddp_sim", *chosen))
 
 
 def test_wandb_is_offline_until_someone_says_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

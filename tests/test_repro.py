@@ -49,3 +49,9 @@ def test_shuffled_is_a_permutation_by_key():
     items = list(range(100))
     assert sorted(repro.shuffled(items, 1)) == items
     assert repro.shuffled(items, 1) == repro.shuffled(items, 1) != repro.shuffled(items, 2)
+
+
+def test_draws_made_together_are_those_made_one_by_one() -> None:
+    keys = torch.tensor([repro.key(0, "a"), repro.key(0, "b"), -1, 2**62])
+    together = repro.uniform(keys, torch.arange(5, 40)[:, None])
+    assert torch.equal(together, torch.stack([repro.uniform(keys, t) for t in range(5, 40)]))

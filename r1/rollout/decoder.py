@@ -97,9 +97,10 @@ def _cast(weight: Any) -> Any:
 class StaticDecoder:
     """Made anew for every `generate` call: the stacked weights are copies, and an optimiser step would leave them behind."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, rows: type[StaticRows] | None = None) -> None:
         config = model.config
         self.model = model
+        self.rows = rows or StaticRows
         self.heads: int = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = model.model.layers[0].self_attn.head_dim
@@ -117,7 +118,7 @@ class StaticDecoder:
             input_ids=tokens, attention_mask=attention if padded else None, position_ids=positions(attention),
             use_cache=True, logits_to_keep=1,
         )  # fmt: skip
-        rows = StaticRows(self, output.past_key_values, S, n, room, pad.repeat_interleave(n) if padded else None, output.logits)
+        rows = self.rows(self, output.past_key_values, S, n, room, pad.repeat_interleave(n) if padded else None, output.logits)
         return rows, output.logits[:, -1].repeat_interleave(n, dim=0)
 
 
@@ -145,9 +146,16 @@ class StaticRows:
         self.visible = None if pad is None else position >= pad[:, None]
 
     def step(self, token: Tensor) -> Tensor:
-        d, B, t = self.decoder, token.shape[0], self.length
-        if t == self.capacity:
+        if self.length == self.capacity:
             self._grow()
+        t = self.length
+        self.length = t + 1
+        mask = None if self.visible is None else self.visible[:, None, None, : t + 1]
+        return self._layers(token, t, t + 1, mask)
+
+    def _layers(self, token: Tensor, t: int | Tensor, window: int, mask: Tensor | None) -> Tensor:
+        """Token [B] into column t, the cache read as far as `window` where `mask` allows it -> logits [B, V]."""
+        d, B = self.decoder, token.shape[0]
         x = F.embedding(token, d.embedding)
         where = t if self.pad is None else t - self.pad
         cos, sin = self.cos[where].view(-1, 1, d.head_dim), self.sin[where].view(-1, 1, d.head_dim)
@@ -158,26 +166,28 @@ class StaticRows:
             if layer.qk_norm is not None:
                 qk = F.rms_norm(qk, (d.head_dim,), None, d.eps) * layer.qk_norm
             qk = torch.addcmul(qk * cos, qk.roll(d.head_dim // 2, -1), sin)
-            keys[:, :, t], values[:, :, t] = qk[:, d.heads :], v
-            a = self._attend(qk[:, : d.heads], keys[:, :, : t + 1], values[:, :, : t + 1])
+            self._write(keys, qk[:, d.heads :], t)
+            self._write(values, v, t)
+            a = self._attend(qk[:, : d.heads], keys[:, :, :window], values[:, :, :window], mask)
             x = x + F.linear(a, layer.o, layer.o_bias)
             h = F.rms_norm(x, (x.shape[-1],), layer.mlp_norm, d.eps)
             gate, up = F.linear(h, layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate) * up, layer.down, layer.down_bias)
-        self.length = t + 1
         return F.linear(F.rms_norm(x, (x.shape[-1],), d.norm, d.eps), d.head)
 
-    def _attend(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """q [B, Hq, D], keys and values [B, Hkv, t, D] -> [B, Hq * D]."""
-        d, (B, Hkv, t, D) = self.decoder, keys.shape
-        mask = None if self.visible is None else self.visible[:, None, None, :t]
+    @staticmethod
+    def _write(cache: Tensor, new: Tensor, t: Any) -> None:
+        cache[:, :, t] = new
+
+    @staticmethod
+    def _attend(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """q [B, Hq, D], keys and values [B, Hkv, t, D] -> [B, Hq * D]. The heads that share keys are queries of one head."""
+        B, Hkv, _, D = keys.shape
+        q = q.view(B, Hkv, -1, D)
         if q.dtype != torch.float32 or q.is_cuda:
-            out = F.scaled_dot_product_attention(
-                q[:, :, None], keys, values, attn_mask=mask, scale=1.0, enable_gqa=d.heads != d.kv_heads
-            )
-            return out.reshape(B, -1)
+            return F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=1.0).reshape(B, -1)
         # On a CPU two batched products beat the attention kernel at one query a row.
-        scores = q.view(B, Hkv, -1, D) @ keys.transpose(2, 3)
+        scores = q @ keys.transpose(2, 3)
         if mask is not None:
             scores = scores.masked_fill_(~mask, -torch.inf)
         return (scores.softmax(dim=-1) @ values).reshape(B, -1)

@@ -17,14 +17,17 @@ from torch import Tensor, nn
 
 from r1 import repro
 from r1.policy.sharding import gathered_model, is_sharded
-from r1.rollout.decoder import StaticDecoder, why_not
+from r1.rollout.decoder import StaticDecoder, StaticRows, why_not
 from r1.rollout.draw import draw
 from r1.rollout.engine import Completion, Sampling, check_request
 from r1.rollout.generic import Decoder, ModuleDecoder
+from r1.rollout.graph import GraphedRows
 
 if TYPE_CHECKING:
     from r1.policy.policy import Policy
 
+MOST_ROWS, CPU_CACHE = 512, 2 * 2**30
+AT_ONCE = 32  # steps whose random numbers are made together
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
 
@@ -32,17 +35,21 @@ Result = TypeVar("Result")
 class HFEngine:
     """Samples from a Hugging Face causal LM where it is.
 
-    max_rows  rows decoded together, at least one group; None is 128 on a CPU and 512 elsewhere
-    decoder   "auto" takes the fast path for the Llama family where it applies, "static" insists on it, "module" never does
+    max_rows  rows decoded together, at least one group; None is 512, on a CPU as many of them as a cache of 2 GiB holds
+    decoder   "auto" takes the fast path for the Llama family where it applies, "static" insists on it, "module" never does;
+              "graph" is the fast path with each step captured as a CUDA graph
     """
 
     def __init__(
-        self, policy: Policy | None = None, max_rows: int | None = None, decoder: Literal["auto", "static", "module"] = "auto"
+        self,
+        policy: Policy | None = None,
+        max_rows: int | None = None,
+        decoder: Literal["auto", "static", "graph", "module"] = "auto",
     ) -> None:
         if max_rows is not None and max_rows < 1:
             raise ValueError(f"HFEngine.max_rows must be at least 1, or None for a default, got {max_rows}")
-        if decoder not in ("auto", "static", "module"):
-            raise ValueError(f"HFEngine.decoder must be auto, static or module, got {decoder!r}")
+        if decoder not in ("auto", "static", "graph", "module"):
+            raise ValueError(f"HFEngine.decoder must be auto, static, graph or module, got {decoder!r}")
         self.policy = policy
         self.max_rows = max_rows
         self.decoder = decoder
@@ -76,10 +83,14 @@ class HFEngine:
                 "the policy's weights are sharded over ranks: call sync(policy, version) on all of them before sampling"
             )
         model, device = self._gathered or self.policy.model, self.policy.device
+        if self.decoder == "graph" and device.type != "cuda":
+            raise ValueError(
+                f"decoder='graph' needs an NVIDIA GPU, and the policy is on {device.type}: decoder='auto' fits everywhere"
+            )
         check_room(model, max(map(len, prompts)), sampling)
         # Prompts of one length need no padding, so neighbours in length share a chunk. No completion depends on it.
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        size = max(1, (self.max_rows or (128 if device.type == "cpu" else 512)) // n)
+        size = max(1, (self.max_rows or most_rows(model, device, max(map(len, prompts)) + sampling.max_new_tokens)) // n)
         chunks = [order[first : first + size] for first in range(0, len(order), size)]
         autocast = surrounding_autocast(device)
         with evaluating(model), torch.inference_mode():
@@ -97,9 +108,11 @@ class HFEngine:
     def _make_decoder(self, model: Any) -> Decoder:
         reason = why_not(model) if self.decoder != "module" else "decoder=module was asked for"
         if reason is None:
-            return StaticDecoder(model)
-        if self.decoder == "static":
-            raise ValueError(f"decoder='static' does not fit this model: {reason}. decoder='auto' falls back to the module")
+            return StaticDecoder(model, GraphedRows if self.decoder == "graph" else StaticRows)
+        if self.decoder in ("static", "graph"):
+            raise ValueError(
+                f"decoder={self.decoder!r} does not fit this model: {reason}. decoder='auto' falls back to the module"
+            )
         return ModuleDecoder(model)
 
     def _chunk(
@@ -126,6 +139,18 @@ class HFEngine:
         return live.completions()
 
 
+def most_rows(model: Any, device: torch.device, length: int) -> int:
+    """How many rows of `length` tokens to decode together. Small steps cost more to start than to compute, so many; on a CPU no more than
+    2 GiB of keys and values, since several chunks may be decoded at once."""
+    if device.type != "cpu":
+        return MOST_ROWS
+    config = model.config.get_text_config()
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    row = 2 * config.num_hidden_layers * heads * width * length * model.dtype.itemsize
+    return max(1, min(MOST_ROWS, CPU_CACHE // row))
+
+
 def side_by_side(work: Callable[[Chunk], Result], chunks: list[Chunk], threads: int) -> list[Result]:
     """`work` on every chunk, on as many threads as torch would use inside one operation.
 
@@ -145,6 +170,7 @@ class LiveRows:
     """The rows still being decoded, each in a slot, and what all rows have got so far.
 
     keys, row, ended  [slots] random stream, place in the chunk, whether an end-of-sequence id was drawn
+    uniforms          [AT_ONCE, slots] the random numbers of these steps: a dozen small operations once instead of at every step
     drawn             per step: (row, token, logp) of the slots of that step
     is_end            [V] bool: several ids may end a sequence
     """
@@ -153,17 +179,22 @@ class LiveRows:
         self.keys = keys
         self.row = torch.arange(keys.shape[0], device=keys.device)
         self.ended = torch.zeros_like(keys, dtype=torch.bool)
+        self.uniforms = torch.empty(0, len(keys), dtype=torch.float64, device=keys.device)
         self.drawn: list[tuple[Tensor, Tensor, Tensor]] = []
         self.is_end = torch.zeros(vocabulary, dtype=torch.bool, device=keys.device)
         self.is_end[[i for i in sorted(eos_ids) if i < vocabulary]] = True
 
     def take(self, logits: Tensor, sampling: Sampling) -> Tensor:
         """Draw the next token of every live row; [slots]."""
-        u = None if sampling.greedy else repro.uniform(self.keys, len(self.drawn))
-        token, logp = draw(logits, u, sampling)
+        token, logp = draw(logits, None if sampling.greedy else self._uniform(len(self.drawn)), sampling)
         self.drawn.append((self.row, token, logp))
         self.ended |= self.is_end[token]
         return token
+
+    def _uniform(self, t: int) -> Tensor:
+        if t % AT_ONCE == 0:
+            self.uniforms = repro.uniform(self.keys, torch.arange(t, t + AT_ONCE, device=self.keys.device)[:, None])
+        return self.uniforms[t % AT_ONCE]
 
     def survivors(self, idle: float) -> Tensor | None:
         """The slots to keep once enough rows have ended, else None. Survivors stay where they are, except that those from the
@@ -178,6 +209,7 @@ class LiveRows:
 
     def keep(self, slots: Tensor) -> None:
         self.keys, self.row, self.ended = self.keys[slots], self.row[slots], self.ended[slots]
+        self.uniforms = self.uniforms[:, slots]
 
     def completions(self) -> list[Completion]:
         """Every row's tokens, cut after its first end-of-sequence id."""

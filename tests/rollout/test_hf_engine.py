@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from r1.rollout import hf
 from r1.rollout.draw import restrict
 from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
@@ -225,8 +226,21 @@ def test_what_cannot_be_asked_for(lab):
         generate(policy, lab, prompts=[[5], [6]], seeds=[[1, 2, 3, 4], [1, 2, 3]])
     with pytest.raises(ValueError, match="at least 1, got 0"):
         generate(policy, lab, n=0)
-    with pytest.raises(ValueError, match="auto, static or module"):
+    with pytest.raises(ValueError, match="auto, static, graph or module"):
         HFEngine(policy, decoder="fast")
     with pytest.raises(ValueError, match="max_rows"):
         HFEngine(policy, max_rows=0)
     assert HFEngine(policy).generate([], 4, Sampling(), []) == []
+
+
+def test_the_default_batch_fits_its_cache(lab, monkeypatch):
+    """512 rows, or as many as the room for keys and values holds."""
+    model = lab.policy("qwen3").model
+    config = model.config
+    row = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 30 * 4
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert hf.most_rows(model, cpu, 30) == hf.MOST_ROWS == 512
+    monkeypatch.setattr(hf, "CPU_CACHE", 7 * row)
+    assert hf.most_rows(model, cpu, 30) == 7
+    assert hf.most_rows(model, cpu, 3000) == 1
+    assert hf.most_rows(model, gpu, 3000) == 512
