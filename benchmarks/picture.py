@@ -17,7 +17,11 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-COLOURS = {"rollout": "#3b6fb6", "score": "#8fb8de", "reference": "#9a86c8", "update": "#e0913c", "other": "#9a9a9a"}
+COLOURS = {
+    "rollout": "#3b6fb6",
+    "update": "#e0913c",
+    "other": "#9a9a9a",
+}  # scoring and the reference take no time worth a colour here
 
 
 def draw(found: dict[str, Any], target: Path) -> None:
@@ -32,7 +36,7 @@ def draw(found: dict[str, Any], target: Path) -> None:
                 side = row[who]
                 whole = 1000 * side["step_s"] / side["tokens"]
                 for phase, colour in COLOURS.items():
-                    width = whole * side.get(f"{phase}_share", 0.0)
+                    width = whole * side[f"{phase}_share"]
                     axis.barh(place, width, left=left, color=colour, label=phase if i == j == 0 else None)
                     left += width
                 ticks.append((place, who))
@@ -41,12 +45,12 @@ def draw(found: dict[str, Any], target: Path) -> None:
             axis.text(0, -(3 * i) + 0.75, row["lengths"], fontsize=8.5, color="#444444")
         axis.set_yticks([place for place, _ in ticks], [who for _, who in ticks])
         axis.set_title({"tiny": "0.18 M parameters", "small": "25 M parameters"}.get(profile, profile), loc="left", fontsize=10)
-        axis.set_xlabel("seconds a thousand sampled tokens")
+        axis.set_xlabel("seconds for a thousand sampled tokens")
         axis.set_ylim(-(3 * len(cases) - 1) + 0.4, 1.3)
         for side in ("top", "right", "left"):
             axis.spines[side].set_visible(False)
         axis.tick_params(axis="y", length=0)
-    axes[0].legend(loc="lower right", fontsize=8, frameon=False)
+    axes[0].legend(loc="upper right", fontsize=8, frameon=False)
     figure.savefig(target, dpi=150)
 
 

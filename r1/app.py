@@ -60,8 +60,10 @@ def hydra_app(
                     print(f"r1 {command}: {message}\n(HYDRA_FULL_ERROR=1 shows where this was raised.)", file=sys.stderr)
                     raise SystemExit(1) from error
                 except Exception as error:
-                    if isinstance(error, ValueError) and not job.started:  # Hydra's own, for an override like policy=null
-                        raise SystemExit(f"r1 {command}: {error}") from error
+                    if (
+                        isinstance(error, ValueError | TypeError) and not job.started
+                    ):  # Hydra's own, for policy=null or policy=[1]
+                        raise SystemExit(f"r1 {command}: {explain(error, CONF, config_name, arguments)}") from error
                     if traceback_wanted != "1":
                         error.__traceback__ = _below_hydra(error.__traceback__)
                     raise

@@ -113,7 +113,7 @@ def compose(
     overrides = list(overrides)
     try:
         cfg = read_config(CONF, config_name, overrides)
-    except (*CONFIG_ERRORS, ValueError) as error:  # Hydra raises a bare ValueError for some overrides, policy=null for one
+    except (*CONFIG_ERRORS, ValueError, TypeError) as error:  # Hydra's own, for policy=null or policy=[1]
         raise ConfigError(explain(error, CONF, config_name, overrides)) from error
     if unfinished:
         _leave_out_missing(cfg)
@@ -154,7 +154,9 @@ def finish(cfg: DictConfig, run_dir: str | Path | None) -> DictConfig:
         raise ConfigError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from error
     OmegaConf.set_struct(cfg, True)
     name = cfg.get("name")
-    if name is not None and (Path(name).is_absolute() or ".." in Path(name).parts):
+    if OmegaConf.is_config(name):
+        raise ConfigError(f"name={plain(name)}: it is a part of the run folder's path, so expected a word")
+    if name is not None and (Path(str(name)).is_absolute() or ".." in Path(str(name)).parts):
         raise ConfigError(f"name={name}: it is a part of the run folder's path, so it must stay inside: no '..', no leading '/'")
     validate(plain(cfg))
     return cfg

@@ -40,6 +40,8 @@ def explain(error: Exception, conf: Path, config_name: str, overrides: Sequence[
     """Hydra's complaint as one message: what was written, what is nearest, what there is to choose from."""
     if isinstance(error, ConfigError):
         return str(error)
+    if isinstance(error, TypeError):
+        return f"{' '.join(overrides)}: a group takes the name of a file, or a list of names, such as policy=tiny ({error})"
     if isinstance(error, MissingConfigException) and error.options is not None and "/" in str(error.missing_cfg_file):
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = sorted(error.options)

@@ -371,6 +371,16 @@ def test_a_misspelt_weight_is_answered_with_the_weights_there_are() -> None:
         build.compose(overrides=["reward.weights.fromat=1"])
 
 
+@pytest.mark.parametrize("name", ["{a:1}", "[1,2]", "../x", "/x"])
+def test_a_name_is_a_word(name: str) -> None:
+    with pytest.raises(ConfigError, match="part of the run folder's path"):
+        build.compose(overrides=[f"name={name}"])
+    with pytest.raises(ConfigError, match=r"policy=\[1,2\]: a group takes the name of a file"):
+        build.compose(overrides=["policy=[1,2]"])
+    with pytest.raises(ConfigError, match="name=1: expected str"):
+        build.compose(overrides=["name=1"])
+
+
 def test_an_adapter_with_sharded_weights_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     chosen = ["policy=hf", f"policy.path={tmp_path}/nowhere", "policy/lora=default", f"paths.run_dir={tmp_path}"]
     with pytest.raises(ConfigError, match=r"policy/lora with sharded weights.*\n*.*trainer=ddp"):

@@ -22,14 +22,14 @@ Replay = Callable[[], Tensor]
 class GraphedRows(StaticRows):
     """token, position  [B] and [1] int64, where the graph reads its input
     window           columns that attention reads; those from `length` on are 0 and masked
-    capture          makes a replay of a function that reads and writes tensors in place (`cuda_graph`)
+    capture          makes a replay of a function that reads and writes tensors in place (`CudaGraphs`)
     """
 
     idle = 0.25  # a batch of another size is another graph
 
     def __init__(self, *args: Any, capture: Callable[[Replay], Replay] | None = None) -> None:
         super().__init__(*args)
-        self.capture = capture or cuda_graph
+        self.capture = capture or CudaGraphs()
         self.replay: Replay | None = None
         self.token = torch.empty(0, dtype=torch.int64)
         self.position = torch.tensor([self.length], device=self.cos.device)
@@ -78,19 +78,33 @@ class GraphedRows(StaticRows):
             cache[:, :, self.length :] = 0
 
 
-def cuda_graph(work: Replay) -> Replay:
-    """`work` captured on the current device, after one run in which libraries may set themselves up. Other threads go on using the GPU."""
-    warm = torch.cuda.Stream()
-    warm.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(warm):
-        work()
-    torch.cuda.current_stream().wait_stream(warm)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        result = work()
+class CudaGraphs:
+    """Captures one CUDA graph after another, in memory that they share: only the newest may be replayed.
 
-    def replay() -> Tensor:
-        graph.replay()
-        return result
+    `torch.cuda.graph` would collect garbage and empty the allocator's cache before each, which takes longer than many a step.
+    """
 
-    return replay
+    def __init__(self) -> None:
+        self.stream = torch.cuda.Stream()
+        self.newest: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, work: Replay) -> Replay:
+        graph = torch.cuda.CUDAGraph()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            work()  # libraries set themselves up in their first run
+            graph.capture_begin(
+                pool=self.newest and self.newest.pool(), capture_error_mode="thread_local"
+            )  # others may use the GPU
+            try:
+                result = work()
+            finally:
+                graph.capture_end()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        self.newest = graph
+
+        def replay() -> Tensor:
+            graph.replay()
+            return result
+
+        return replay

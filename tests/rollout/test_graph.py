@@ -27,7 +27,7 @@ class Tape(TorchDispatchMode):
     def __init__(self, work: Callable[[], Tensor]) -> None:
         super().__init__()
         self.calls: list[tuple[Any, Any, Any, Any]] = []
-        work()  # as `cuda_graph` does
+        work()  # as `CudaGraphs` does
         with self:
             self.result = work()
 
