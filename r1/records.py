@@ -57,6 +57,11 @@ class Score:
     parts: dict[str, float | None]
     weights: dict[str, float]
 
+    def plus(self, name: str, value: float, weight: float) -> Score:
+        """With one part more. Needs a total."""
+        assert self.total is not None
+        return Score(self.total + weight * value, {**self.parts, name: value}, {**self.weights, name: weight})
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:

@@ -47,6 +47,7 @@ COLLATE, SUMMARY, HF, DRAW, SAMPLER = (
 FORMAT, VERIFY, PARSE, POOL, VOTE = (f"r1/grading/{name}.py" for name in ("template", "verify", "parse", "pool", "vote"))
 LOADER = "r1/tasks/loader.py"
 POLICY, STAGE, GRPO, SFT = "r1/policy/policy.py", "r1/stages/base.py", "r1/stages/grpo.py", "r1/stages/sft.py"
+CUTTING = "r1/stages/minibatches.py"
 SETTINGS, SERVER, RANKS = "r1/stages/settings.py", "r1/rollout/vllm_http.py", "tests/stages/test_two_ranks.py"
 MUTANTS = [
     Mutant(1, "log-probabilities shifted by one", POLICY, "[:, batch.S - 1 : -1]\n", "[:, batch.S :]\n",
@@ -60,7 +61,7 @@ MUTANTS = [
            'for source in (getattr(model.generation_config, "eos_token_id", None), tokenizer.eos_token_id):',
            "for source in (tokenizer.eos_token_id,):", "tests/policy/test_policy.py", "every_eos"),
     Mutant(7, "end of sequence left out of the loss", SFT, "[*body, eos]", "[*body]", "tests/stages/test_sft.py", "body_and_its_end"),
-    Mutant(8, "truncated rows masked in the numerator only", GRPO, " and not (self.mask_truncated and t.truncated)", "",
+    Mutant(8, "truncated rows masked in the numerator only", CUTTING, " and not (self.mask_truncated and t.truncated)", "",
            "tests/stages/test_grpo.py", "truncated_completions"),
     Mutant(12, "a group of one", SETTINGS, "if group_size < 2:", "if group_size < 1:", "tests/stages/test_grpo.py", "impossible_settings"),
     Mutant(15, "a mean of micro-batch means", STAGE, "loss * self.trainer.world_size", "loss / rounds",
@@ -97,7 +98,7 @@ MUTANTS = [
     Mutant(43, "ranks with fewer micro-batches stop early", STAGE,
            "for batch in [*batches, *[None] * (rounds - len(batches))]:", "for batch in batches:",
            RANKS, "equal_one_process and ddp"),
-    Mutant(14, "minibatches dealt by each rank for itself", GRPO, "place[self.global_rank + self.trainer.world_size * i]", "place[i]",
+    Mutant(14, "minibatches dealt by each rank for itself", CUTTING, "place[rank + ranks * i]", "place[i]",
            RANKS, "equal_one_process and ddp"),
     Mutant(24, "a server's versions not looked at", SERVER, "return not self.label or not spans or", "return True or",
            "tests/rollout/test_vllm_http.py", "restart_between or somebody"),

@@ -332,7 +332,9 @@ def test_every_sweep_composes_and_says_what_it_asks(name: str) -> None:
     assert set(params.get("experiment", [])) <= set(options("experiment"))
     (command,) = [line for line in text.splitlines() if line.startswith("# r1 train ")]
     overrides = re.findall(r"\S+=\S+", command.partition("   (")[0])
-    compose_real(*[o.replace("=...", "=/somewhere") for o in overrides if not o.startswith("hydra")])  # the command as it is written
+    compose_real(
+        *[o.replace("=...", "=/somewhere") for o in overrides if not o.startswith("hydra")]
+    )  # the command as it is written
     last = {"experiment": "kl_k3"} | {key: values[-1] for key, values in params.items()}
     cfg = compose_real(*(f"{key}={value}" for key, value in last.items()))
     del last["experiment"]

@@ -17,24 +17,23 @@ from r1_kernels import Objective, Stats, policy_loss
 from torch import Tensor
 from torch.optim import Optimizer
 
-from r1 import metrics, repro
-from r1.losses import Normaliser, has_signal, token_weights
+from r1 import metrics
+from r1.losses import Normaliser, has_signal
 from r1.policy import Policy, Reference
 from r1.policy.sharding import from_all_ranks
-from r1.records import Batch, Group, Problem, Score, Trace
+from r1.records import Batch, Group, Problem, Trace
 from r1.rewards import Reward
-from r1.rollout.collate import collate, microbatches, narrow
+from r1.rollout.collate import collate, narrow
 from r1.rollout.engine import Engine, Sampling
 from r1.rollout.sampler import sample
 from r1.stages.ahead import Ahead, pack_groups, unpack_groups
 from r1.stages.base import Stage
+from r1.stages.minibatches import Minibatch, Minibatches
 from r1.stages.optimizers import Schedule
 from r1.stages.settings import check_grpo, token_limits
 from r1.stages.summary import describe, mismatch, staleness
 from r1.tasks.base import Task, phases
 from r1.tasks.loader import PhasedLoader
-
-Minibatch = list[Batch]  # the micro-batches of one optimiser update
 
 
 class GRPO(Stage):
@@ -98,13 +97,14 @@ class GRPO(Stage):
         self.limits = token_limits(sampling, length_schedule or {}, policy, reward)
         self.objective, self.advantage = objective, advantage
         self.prompts_per_step, self.group_size = prompts_per_step, group_size
-        self.minibatches, self.epochs, self.aggregation = minibatches, epochs, aggregation
-        self.dynamic_sampling, self.mask_truncated = dynamic_sampling, mask_truncated
-        self.old_logp, self.kl_in_reward, self.micro_tokens = old_logp, kl_in_reward, micro_tokens
+        self.minibatches, self.epochs, self.micro_tokens = minibatches, epochs, micro_tokens
+        self.dynamic_sampling, self.old_logp, self.kl_in_reward = dynamic_sampling, old_logp, kl_in_reward
         needs_reference = objective.kl != "none" or kl_in_reward > 0
         self.reference = Reference(policy, reference_refresh, reference_alpha) if needs_reference else None
-        # with a KL or an entropy term a completion without advantage moves the weights too
-        self.every_row_counts = objective.kl != "none" or objective.entropy_coef > 0
+        every_row_counts = objective.kl != "none" or objective.entropy_coef > 0
+        self.cutting = Minibatches(
+            minibatches, aggregation, mask_truncated, every_row_counts, micro_tokens, policy.pad_id, policy.packs
+        )
         self.updates = 0  # optimiser updates done: the version of the weights
         self.num_tokens = 0
         self.unjudged_in_a_row = 0
@@ -235,49 +235,26 @@ class GRPO(Stage):
             theirs = self.reference.logps(part, self.sampling.temperature)
             return (own - theirs if own is not None else theirs).where(part.mask, 0.0).sum(1).cpu()
 
-        parts = self.cut(batch) if batch is not None else []
+        parts = self.cutting.cut(batch) if batch is not None else []
         for rows, values in zip(parts, self.side_by_side([narrow(batch, rows) for rows in parts], estimate), strict=True):
             kl[rows] = values
-        scored = {id(t): _add_part(t, "kl", value, -self.kl_in_reward) for t, value in zip(fresh, kl.tolist(), strict=True)}
+        scored = {
+            id(t): replace(t, score=t.score.plus("kl", value, -self.kl_in_reward))
+            for t, value in zip(fresh, kl.tolist(), strict=True)
+        }
         return [group.with_traces([scored.get(id(t), t) for t in group.traces]) for group in groups]
 
     def collate(self, groups: list[Group]) -> list[Minibatch]:
-        """The rollout as minibatches of micro-batches: whole groups, in an order drawn for this step.
-
-        Rows that cannot move the weights (advantage 0 with no KL and no entropy term) are left out of the forward pass, yet
-        counted by the normalisers, so the gradient is that of the full batch.
-        """
-        parts = self._deal(groups)
+        """The rollout as minibatches of micro-batches, normalised over the groups of all ranks."""
+        (total,) = self.over_ranks(len(groups))
+        keys = (self.seed, "minibatch", self.rollout_step)
         minibatches = []
-        for part in parts:
-            counted = [
-                t for group in part for t in group.traces if t.advantage is not None and not (self.mask_truncated and t.truncated)
-            ]
+        for part in self.cutting.deal(groups, int(total), self.global_rank, self.trainer.world_size, *keys):
+            counted = self.cutting.counted(part)
             step = Normaliser.of_lengths([len(t.token_ids) for t in counted])
             step = Normaliser(*map(int, self.over_ranks(step.rows, step.tokens)))
-            live = [t for t in counted if t.advantage != 0 or self.every_row_counts]
-            minibatches.append(self._micro_batches(live, step) if live else [])
+            minibatches.append(self.cutting.batches(counted, step, self.sampling_now.max_new_tokens))
         return minibatches
-
-    def cut(self, batch: Batch) -> list[list[int]]:
-        """The rows of each micro-batch."""
-        return microbatches(batch, range(len(batch)), self.micro_tokens, padded=not self.policy.packs)
-
-    def _deal(self, groups: list[Group]) -> list[list[Group]]:
-        """This rank's groups of each minibatch. The order is drawn over the groups of all ranks, dealt as `my_share` deals problems,
-        so that a minibatch holds the same groups however many ranks there are."""
-        (total,) = self.over_ranks(len(groups))
-        order = repro.shuffled(list(range(int(total))), self.seed, "minibatch", self.rollout_step)
-        place = {number: i for i, number in enumerate(order)}
-        mine = {place[self.global_rank + self.trainer.world_size * i]: group for i, group in enumerate(groups)}
-        return [[mine[i] for i in sorted(mine) if i % self.minibatches == k] for k in range(self.minibatches)]
-
-    def _micro_batches(self, traces: list[Trace], step: Normaliser) -> Minibatch:
-        batch = collate(traces, self.policy.pad_id)
-        max_length = self.sampling_now.max_new_tokens if self.aggregation == "dr_grpo" else None
-        weight = token_weights(batch.mask, self.aggregation, step, max_length)
-        batch = replace(batch, weight=weight, old_logp=batch.sampler_logp, sampler_logp=None)
-        return [narrow(batch, rows) for rows in self.cut(batch)]
 
     def update(self, minibatches: list[Minibatch]) -> tuple[Stats | None, dict[str, float]]:
         """Every optimiser update of this rollout; the statistics of all of them, and the mean of each figure."""
@@ -322,7 +299,7 @@ class GRPO(Stage):
         T = max(limit for _, limit in self.limits)
         rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
         trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
-        return [self._with_logps(batch) for batch in self._micro_batches([trace] * rows, Normaliser(rows, rows * T))[:1]]
+        return [self._with_logps(batch) for batch in self.cutting.batches([trace] * rows, Normaliser(rows, rows * T), T)[:1]]
 
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
         self.last_groups = groups
@@ -357,9 +334,3 @@ class GRPO(Stage):
         sampled = unpack_groups(checkpoint["r1"].get("ahead", []))
         if self.ahead is not None and sampled:
             self.ahead.groups = self.my_share(sampled)
-
-
-def _add_part(trace: Trace, name: str, value: float, weight: float) -> Trace:
-    score = trace.score
-    total = score.total + weight * value
-    return replace(trace, score=Score(total, {**score.parts, name: value}, {**score.weights, name: weight}))
