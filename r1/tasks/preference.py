@@ -1,13 +1,10 @@
 """Preferences: which of two responses is better (helpfulness), or whether one is safe (harmlessness).
 
-The pairs of the paper's helpfulness model (v2 2.2, 3.1) come from a judge that sees each pair four times, with the two responses
-swapped; pairs whose mean scores differ by no more than 1 are dropped, and the chosen and rejected ones are matched in length.
+`r1 generate data=preferences` makes the pairs as the paper made those of its helpfulness model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from r1.records import Problem
@@ -31,55 +28,6 @@ class Labelled(NamedTuple):
     problem: Problem
     response: str
     good: bool
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One look of a judge at two responses. `first` and `second` are its scores for what it saw first and second; `swapped`
-    says that it saw B before A."""
-
-    first: float
-    second: float
-    swapped: bool
-
-    @property
-    def gap(self) -> float:
-        """Score of A minus score of B."""
-        return self.second - self.first if self.swapped else self.first - self.second
-
-
-def judged_pair(
-    problem: Problem, a: str, b: str, judgements: Sequence[Judgement], min_gap: float = 1.0, max_length_ratio: float | None = 2.0
-) -> Pair | None:
-    """The pair that these judgements support, or None: too close, or too different in length (a reward model would learn length).
-
-    Raises ValueError when the two orders were not seen equally often: a judge favours what it reads first.
-    """
-    swapped = sum(j.swapped for j in judgements)
-    if not judgements or 2 * swapped != len(judgements):
-        raise ValueError(
-            f"each order must be judged equally often (the paper: twice each), got {len(judgements) - swapped} and {swapped}"
-        )
-    gap = sum(j.gap for j in judgements) / len(judgements)
-    longer, shorter = max(len(a), len(b)), min(len(a), len(b))
-    if abs(gap) <= min_gap or (max_length_ratio is not None and longer > max_length_ratio * shorter):
-        return None
-    return Pair(problem, a, b) if gap > 0 else Pair(problem, b, a)
-
-
-def lengths_matched(pairs: Iterable[Pair], tolerance: float = 0.05) -> list[Pair]:
-    """The largest prefix-greedy selection whose chosen and rejected responses are equally long in total, within `tolerance`.
-
-    Pairs are taken in order; one that would push the ratio of totals beyond 1 +- tolerance further away is left out.
-    """
-    kept: list[Pair] = []
-    chosen = rejected = 0
-    for pair in sorted(pairs, key=lambda p: abs(len(p.chosen) - len(p.rejected))):
-        c, r = chosen + len(pair.chosen), rejected + len(pair.rejected)
-        if abs(c - r) <= tolerance * max(c, r) or abs(c - r) <= abs(chosen - rejected):
-            kept.append(pair)
-            chosen, rejected = c, r
-    return kept
 
 
 class Preferences:

@@ -16,7 +16,7 @@ from r1.policy.scorer import Scorer
 from r1.records import Problem
 from r1.stages import RewardModel
 from r1.stages.optimizers import adamw
-from r1.tasks.preference import Judgement, Labelled, Pair, Preferences, judged_pair, lengths_matched
+from r1.tasks.preference import Labelled, Pair, Preferences
 
 PROBLEM = Problem("p", "use 1")
 PAIRS = [Pair(Problem(f"p{i}", f"use {1 + i % 3}"), f"good {i % 3 + 1}", f"bad {i % 3 + 1}") for i in range(12)]
@@ -96,33 +96,6 @@ def test_the_saved_folder_is_a_hugging_face_classifier(lab, tmp_path):
     row = scorer.encode(PROBLEM, "good bad")
     with torch.no_grad():
         assert float(again(input_ids=torch.tensor([row])).logits[0, 0]) == pytest.approx(float(scorer([row])[0]), abs=1e-6)
-
-
-class TestPairs:
-    def test_four_judgements_with_swapped_order(self):
-        # A is better by 2 when it is read first and by 1 when it is read second: mean gap 1.5
-        judgements = [Judgement(8, 6, False), Judgement(8, 6, False), Judgement(6, 7, True), Judgement(6, 7, True)]
-        assert judged_pair(PROBLEM, "aa", "bb", judgements) == Pair(PROBLEM, "aa", "bb")
-        assert judged_pair(PROBLEM, "aa", "bb", judgements, min_gap=1.5) is None
-
-    def test_a_judge_that_likes_what_it_reads_first_prefers_nothing(self):
-        judgements = [Judgement(9, 3, False), Judgement(9, 3, True)]
-        assert judged_pair(PROBLEM, "aa", "bb", judgements) is None
-
-    def test_orders_must_be_balanced(self):
-        with pytest.raises(ValueError, match="equally often"):
-            judged_pair(PROBLEM, "a", "b", [Judgement(9, 3, False)])
-
-    def test_very_different_lengths_are_dropped(self):
-        judgements = [Judgement(9, 3, False), Judgement(3, 9, True)]
-        assert judged_pair(PROBLEM, "a" * 9, "b" * 4, judgements) is None
-        assert judged_pair(PROBLEM, "a" * 8, "b" * 4, judgements) == Pair(PROBLEM, "a" * 8, "b" * 4)
-
-    def test_totals_of_length_are_matched(self):
-        pairs = [Pair(PROBLEM, "c" * 10, "r" * 10), Pair(PROBLEM, "c" * 20, "r" * 10), Pair(PROBLEM, "c" * 10, "r" * 19)]
-        kept = lengths_matched(pairs)
-        assert pairs[0] in kept
-        assert abs(sum(len(p.chosen) - len(p.rejected) for p in kept)) <= 1
 
 
 def test_preferences_from_a_file(tmp_path):
