@@ -126,12 +126,18 @@ def growth(rounds: int, threads: int) -> list[dict[str, Any]]:
     seen = race(tuple(settings), settings, rounds, warm=2)
     results = []
     for name in ("r1:group", "r1:length"):
-        ratios = [b["seconds"] / a["seconds"] for a, b in zip(seen["r1:base"], seen[name])]
-        memory = [max(row["rss_mib"] for row in seen[who]) for who in ("r1:base", name)]
-        results.append({"doubled": name.partition(":")[2], "time": statistics.median(ratios), "rss_mib": memory})
-        print(
-            f"twice the {results[-1]['doubled']}: {results[-1]['time']:.2f}x the time, peak {memory[0]:.0f} -> {memory[1]:.0f} MiB"
+        pairs = list(zip(seen["r1:base"], seen[name]))
+        found: dict[str, Any] = {"doubled": name.partition(":")[2]}
+        for part in ("seconds", "rollout", "update"):
+            ratios = [twice[part] / once[part] for once, twice in pairs]
+            found[part] = [statistics.median(ratios), min(ratios), max(ratios)]
+        found["rss_mib"] = [max(row["rss_mib"] for row in rows) for rows in zip(*pairs)]
+        results.append(found)
+        times = ", ".join(
+            f"{part} {found[part][0]:.2f}x ({found[part][1]:.2f}-{found[part][2]:.2f})"
+            for part in ("seconds", "rollout", "update")
         )
+        print(f"twice the {found['doubled']}: {times}, peak {found['rss_mib'][0]:.0f} -> {found['rss_mib'][1]:.0f} MiB")
     return results
 
 

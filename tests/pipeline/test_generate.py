@@ -122,6 +122,7 @@ EVERYTHING = [
     "data=cold_start data/filters=tiny +data/way@data.ways.few_shot=few_shot +data/way@data.ways.direct=direct +data/way@data.ways.human=human",
     "data=rejection data/filters=drafts data/sampler=endpoint +task@data.against.aime24=aime24 data.ratio=[600,200] "
     "+data/general=documents +data/sampler@data.general.sampler=endpoint",
+    "data=preferences",
 ]
 
 
