@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from r1.analysis.reading import EVALUATIONS, evaluation_rows
 from r1.analysis.tables import FIGURES, shown
-from r1.evaluation.benchmark import tally_of
+from r1.evaluation.benchmark import BY_PROBLEM, tally_of
 from r1.evaluation.intervals import Comparison, compare, paired
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-# Beside the scores: what each row of a report holds by problem, for samples that are the same in number on both sides or not.
-BY_PROBLEM = {"mean_length": lambda row: row["mean_length"], "reflection_rate": lambda row: row["reflecting"] / row["n"]}
 
 
 @dataclass(frozen=True)

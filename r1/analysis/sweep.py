@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ import yaml
 
 from r1 import metrics
 from r1.analysis.reading import Run, read_run
-from r1.evaluation.intervals import permutation_p, t_quantile
+from r1.evaluation.intervals import mean_interval, permutation_p
 
 SEED = "seed"
 Cell = tuple[str, ...]  # the values of the axes, as they were written on the command line
@@ -166,8 +165,7 @@ def mean_over_seeds(values: Sequence[float]) -> Mean:
     count, value = len(values), float(np.mean(values))
     if count < 2:
         return Mean(value, None, count)
-    half = t_quantile(count - 1) * float(np.std(values, ddof=1)) / sqrt(count)
-    return Mean(value, (value - half, value + half), count)
+    return Mean(value, mean_interval(values), count)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from r1 import files
 from r1.analysis.reading import EVALUATIONS
-from r1.evaluation.intervals import Tally, estimate_cons, estimate_pass
+from r1.evaluation.intervals import Tally, estimate_cons, estimate_pass, mean_interval, problems_interval
 from r1.evaluation.rates import rates
 from r1.evaluation.verdicts import Assessed, Judge, assess_group
 from r1.records import EvalReport, Group, Problem, Trace
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from r1.rewards import Reward
 
 PAPER_SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=32768)  # v2 D.1
+# Beside the scores: what each row of a report holds by problem.
+BY_PROBLEM: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "mean_length": lambda row: row["mean_length"],
+    "reflection_rate": lambda row: row["reflecting"] / row["n"],
+}
 Progress = Callable[[int, int], None]  # samples done, samples in all
 
 
@@ -175,6 +180,10 @@ def figures(report: EvalReport) -> dict[str, float]:
     for name, estimate in estimates.items():
         out |= {name: estimate.value, f"{name}_low": estimate.problems[0], f"{name}_high": estimate.problems[1]}
     out |= {"mean_length": report.mean_length, "truncated": report.truncated, **report.rates}
+    for name, of in BY_PROBLEM.items():
+        values = [of(row) for row in report.problems if row["n"]]
+        low, high = mean_interval(values) if name == "mean_length" else problems_interval(values)
+        out |= {f"{name}_low": low, f"{name}_high": high}
     return {name: value for name, value in out.items() if math.isfinite(value)}
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import pi, sqrt, tan
+from math import inf, pi, sqrt, tan
 
 import numpy as np
 
@@ -101,6 +101,14 @@ def problems_interval(values: Sequence[float]) -> tuple[float, float]:
     m, spread = float(np.mean(values)), float(np.var(values, ddof=1))
     effective = m * (1 - m) * count / spread if spread > 1e-12 else 0.0
     return _wilson(m, max(effective, float(count)), t_quantile(count - 1))
+
+
+def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """95 % by Student's t for the mean of anything measured in its own unit: tokens, differences. Of one value: without bounds."""
+    if len(values) < 2:
+        return -inf, inf
+    mean, half = float(np.mean(values)), t_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / sqrt(len(values))
+    return mean - half, mean + half
 
 
 def _wilson(m: float, n: float, z: float) -> tuple[float, float]:
@@ -221,9 +229,7 @@ def compare(first: Sequence[Tally], second: Sequence[Tally], seed: int = 0, k: i
 def paired(deltas: Sequence[float], seed: int = 0) -> tuple[float, tuple[float, float], float]:
     """(mean, its 95 % interval over problems by Student's t, p by flipping signs) of one difference a problem, in its own unit."""
     values = np.asarray(deltas, float)
-    mean = float(values.mean())
-    half = t_quantile(len(values) - 1) * float(values.std(ddof=1)) / sqrt(len(values)) if len(values) > 1 else float("inf")
-    return mean, (mean - half, mean + half), permutation_p(values, seed)
+    return float(values.mean()), mean_interval(values), permutation_p(values, seed)
 
 
 def _clip(mean: float, half: float) -> tuple[float, float]:

@@ -97,7 +97,7 @@ def held_against(claim: Claim, columns: Mapping[str, Mapping[str, Any]]) -> dict
     holds = {"higher": low > other_high, "lower": high < other_low, "at_least": high >= other}[claim.is_]
     percent = not claim.figure.endswith("length")
     told = [
-        f"{name} {shown(v, percent)} ({shown(a, percent)} to {shown(b, percent)})"
+        f"{name} {shown(v, percent)}" + (f" ({shown(a, percent)} to {shown(b, percent)})" if a < b else "")
         for name, (v, a, b) in zip((claim.stage, claim.against), sides)
     ]
     overlap = low <= other_high and other_low <= high and low < high

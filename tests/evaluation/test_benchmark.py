@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -199,6 +200,25 @@ def test_setting_travels_with_the_figures():
     low, high = flat["pass@1_samples"]
     assert low < flat["pass@1"] < high
     assert flat["pass@1_low"] < flat["pass@1"] < flat["pass@1_high"]
+
+
+def test_length_and_reflection_have_intervals_over_problems():
+    scripted = Scripted(ANSWERS)
+    report, _ = evaluate(scripted, scripted, benchmark())
+    flat = figures(report)
+    lengths = [row["mean_length"] for row in report.problems]
+    assert len(lengths) == 2
+    half = 12.706 * abs(lengths[0] - lengths[1]) / 2  # Student's t of one degree; the standard error of two is half their distance
+    assert flat["mean_length_high"] - flat["mean_length"] == pytest.approx(half, rel=1e-4)
+    assert flat["mean_length"] - flat["mean_length_low"] == pytest.approx(half, rel=1e-4)
+    assert 0 <= flat["reflection_rate_low"] <= flat["reflection_rate"] < flat["reflection_rate_high"] <= 1
+
+
+def test_one_problem_gives_the_length_no_interval():
+    scripted = Scripted(ANSWERS)
+    only = benchmark()
+    flat = figures(evaluate(scripted, scripted, replace(only, problems=only.problems[:1]))[0])
+    assert "mean_length" in flat and "mean_length_low" not in flat
 
 
 def test_benchmark_template_is_used_and_given_back_even_after_an_error():
