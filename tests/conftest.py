@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import r1  # noqa: F401  before torch: how long its threads spin is read then
+
 # Tests never ask a service for anything, and two of them at once must not fight for the cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")

@@ -208,7 +208,9 @@ def test_length_and_reflection_have_intervals_over_problems():
     flat = figures(report)
     lengths = [row["mean_length"] for row in report.problems]
     assert len(lengths) == 2
-    half = 12.706 * abs(lengths[0] - lengths[1]) / 2  # Student's t of one degree; the standard error of two is half their distance
+    half = (
+        12.706 * abs(lengths[0] - lengths[1]) / 2
+    )  # Student's t of one degree; the standard error of two is half their distance
     assert flat["mean_length_high"] - flat["mean_length"] == pytest.approx(half, rel=1e-4)
     assert flat["mean_length"] - flat["mean_length_low"] == pytest.approx(half, rel=1e-4)
     assert 0 <= flat["reflection_rate_low"] <= flat["reflection_rate"] < flat["reflection_rate_high"] <= 1
