@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ class Stage(LightningModule):
     max_grad_norm   gradient clipping by total norm; 0 switches it off
     stop_after      stop the run after so many steps in a row with a non-finite loss or gradient
     """
+
+    counters: tuple[str, ...] = ("rollout_step", "skipped_in_a_row")  # what a checkpoint keeps beside the weights
 
     def __init__(
         self,
@@ -102,12 +104,11 @@ class Stage(LightningModule):
             scheduler.step()
             return None, figures | {metrics.LOSS: 0.0, metrics.GRAD_NORM: 0.0}
         optimizer.zero_grad()
-        stats, total = None, torch.zeros((), device=self.device)
+        parts, total = [], torch.zeros((), device=self.device)
         for batch in [*batches, *[None] * (rounds - len(batches))]:
             loss, part = loss_of(batch) if batch is not None else (self.policy.idle(), None)
             self.manual_backward(loss * self.trainer.world_size)  # Lightning's DDP averages over ranks; our weights want the sum
-            if part is not None:
-                stats = part if stats is None else stats + part
+            parts.append(part)
             total += loss.detach()
         norm = grad_norm(self.policy.parameters(), self.max_grad_norm)
         loss, broken = self.over_ranks(float(total), float(not (torch.isfinite(norm) and torch.isfinite(total))))
@@ -116,7 +117,7 @@ class Stage(LightningModule):
             optimizer.step()
         self._count_skips(finite, norm, total)
         scheduler.step()
-        stats = self.stats_over_ranks(stats)
+        stats = self.stats_over_ranks(added(parts))
         return stats, figures | {metrics.LOSS: loss, metrics.GRAD_NORM: float(norm), metrics.SKIPPED_UPDATES: float(not finite)}
 
     def _count_skips(self, finite: bool, norm: Tensor, loss: Any) -> None:
@@ -155,8 +156,7 @@ class Stage(LightningModule):
 
     def stats_over_ranks(self, stats: Stats | None) -> Stats | None:
         """The statistics of every rank's micro-batches, added up; None where no rank had any."""
-        parts = [part for part in from_all_ranks(stats and stats.to("cpu")) if part is not None]
-        return sum(parts[1:], parts[0]) if parts else None
+        return added(from_all_ranks(stats and stats.to("cpu")))
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
@@ -195,7 +195,7 @@ class Stage(LightningModule):
         checkpoint["r1"] = {
             "format": checkpoints.FORMAT,
             "identity": self._identity(),
-            "state": {"rollout_step": self.rollout_step, "skipped_in_a_row": self.skipped_in_a_row},
+            "state": {name: getattr(self, name) for name in self.counters},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -218,3 +218,9 @@ class Stage(LightningModule):
 
     def _identity(self) -> dict[str, Any]:
         return {**self.identity, "stage_class": type(self).__name__, "tokenizer": repro.fingerprint(self.policy.tokenizer)}
+
+
+def added(parts: Iterable[Stats | None]) -> Stats | None:
+    """The sum of those that are there; None where none is."""
+    found = [part for part in parts if part is not None]
+    return sum(found[1:], found[0]) if found else None

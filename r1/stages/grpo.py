@@ -10,24 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
-import torch
 from r1_kernels import Objective, Stats, policy_loss
 from torch import Tensor
 from torch.optim import Optimizer
 
 from r1 import metrics
-from r1.losses import Normaliser, has_signal
+from r1.losses import has_signal
 from r1.policy import Policy, Reference
 from r1.policy.sharding import from_all_ranks
 from r1.records import Batch, Group, Problem, Trace
 from r1.rewards import Reward
-from r1.rollout.collate import collate, narrow
 from r1.rollout.engine import Engine, Sampling
 from r1.rollout.sampler import sample
 from r1.stages.ahead import Ahead, pack_groups, unpack_groups
-from r1.stages.base import Stage
+from r1.stages.base import Stage, added
+from r1.stages.logps import LogProbs, with_kl
 from r1.stages.minibatches import Minibatch, Minibatches
 from r1.stages.optimizers import Schedule
 from r1.stages.settings import check_grpo, token_limits
@@ -57,6 +58,7 @@ class GRPO(Stage):
     """
 
     policy: Policy
+    counters = (*Stage.counters, "updates", "num_tokens", "unjudged_in_a_row")
 
     def __init__(
         self,
@@ -99,12 +101,11 @@ class GRPO(Stage):
         self.prompts_per_step, self.group_size = prompts_per_step, group_size
         self.minibatches, self.epochs, self.micro_tokens = minibatches, epochs, micro_tokens
         self.dynamic_sampling, self.old_logp, self.kl_in_reward = dynamic_sampling, old_logp, kl_in_reward
-        needs_reference = objective.kl != "none" or kl_in_reward > 0
-        self.reference = Reference(policy, reference_refresh, reference_alpha) if needs_reference else None
-        every_row_counts = objective.kl != "none" or objective.entropy_coef > 0
-        self.cutting = Minibatches(
-            minibatches, aggregation, mask_truncated, every_row_counts, micro_tokens, policy.pad_id, policy.packs
-        )
+        kl_in_loss = objective.kl != "none"
+        self.reference = Reference(policy, reference_refresh, reference_alpha) if kl_in_loss or kl_in_reward > 0 else None
+        self.logps = LogProbs(policy, self.reference, sampling.temperature, old_logp == "policy", kl_in_loss)
+        every_row = kl_in_loss or objective.entropy_coef > 0
+        self.cutting = Minibatches(minibatches, aggregation, mask_truncated, every_row, micro_tokens, policy.pad_id, policy.packs)
         self.updates = 0  # optimiser updates done: the version of the weights
         self.num_tokens = 0
         self.unjudged_in_a_row = 0
@@ -153,7 +154,7 @@ class GRPO(Stage):
             return self._draw(problems, self.rollout_step)
 
     def _draw(self, problems: list[Problem], step: int) -> list[Group]:
-        keys, sampling = (self.seed, "grpo", step), self.sampling_at(step)
+        keys, sampling = (self.seed, "grpo", step), replace(self.sampling, max_new_tokens=self.token_limit(step))
         groups = sample(self.engine, self.policy, self.my_share(problems), self.group_size, sampling, keys)
         getattr(self.engine, "release", lambda: None)()  # what sampling alone needs may go
         return groups
@@ -178,26 +179,19 @@ class GRPO(Stage):
         first = sum(len(part) for part in parts[: self.global_rank])
         return self.advantage([group for part in parts for group in part])[first : first + len(groups)]
 
-    def sampling_at(self, step: int) -> Sampling:
-        """The sampling of a step, with the token limit that the length schedule gives it."""
-        begun = step * self.updates_per_step
-        return replace(self.sampling, max_new_tokens=next(limit for start, limit in self.limits if start <= begun))
-
-    @property
-    def sampling_now(self) -> Sampling:
-        return self.sampling_at(self.rollout_step)
+    def token_limit(self, step: int) -> int:
+        """What the length schedule allows a completion of this step."""
+        return next(limit for start, limit in self.limits if start <= step * self.updates_per_step)
 
     def refill(self, groups: list[Group], problems: list[Problem]) -> list[Group]:
         """Dynamic sampling (DAPO 3.2): groups without signal give way to groups of further problems that have one, P problems a
         round, until every group speaks or the rounds are over. Without dynamic sampling there are no further problems."""
         for start in range(0, len(problems), self.prompts_per_step):
-            speaking = [group for group in groups if has_signal(group)]
-            (silent,) = self.over_ranks(len(groups) - len(speaking))
+            (silent,) = self.over_ranks(sum(not has_signal(group) for group in groups))
             if not silent:
                 break
             fresh = self.compare(self.score(self.sample(problems[start : start + self.prompts_per_step])))
-            spare = [group for group in groups if not has_signal(group)]
-            groups = [*speaking, *(group for group in fresh if has_signal(group)), *spare][: len(groups)]
+            groups = sorted([*groups, *fresh], key=has_signal, reverse=True)[: len(groups)]  # a stable sort: silent ones go last
         return groups
 
     def score(self, groups: list[Group]) -> list[Group]:
@@ -206,7 +200,7 @@ class GRPO(Stage):
             groups = self.reward.at(self.begun)(groups)
         if self.kl_in_reward:
             with self.clock("reference"):
-                groups = self._with_kl(groups)
+                groups = with_kl(groups, self.kl_in_reward, self.cutting, partial(self.side_by_side, compute=self.logps.kl))
         return groups
 
     def count_outage(self, groups: list[Group]) -> None:
@@ -215,76 +209,36 @@ class GRPO(Stage):
         total, judged = self.over_ranks(len(traces), sum(trace.score.total is not None for trace in traces))
         self.unjudged_in_a_row = self.unjudged_in_a_row + 1 if total and not judged else 0
         if self.unjudged_in_a_row >= self.stop_after:
-            silent = sorted(
-                {name for t in traces for name, value in t.score.parts.items() if value is not None and math.isnan(value)}
-            )
+            silent = sorted({name for t in traces for name, value in t.score.parts.items() if math.isnan(value or 0.0)})
             raise RuntimeError(
                 f"no completion could be judged in {self.unjudged_in_a_row} steps in a row: reward part {', '.join(silent)} gave no "
                 f"verdict (NaN) every time. The weights are as the last judged step left them; see to the part and resume."
             )
 
-    def _with_kl(self, groups: list[Group]) -> list[Group]:
-        """Scores with a part "kl": the summed k1 estimate, sum_t log pi(o_t) - log pi_ref(o_t), at weight -kl_in_reward."""
-        fresh = [t for group in groups for t in group.traces if t.score.total is not None and "kl" not in t.score.parts]
-        batch = collate(fresh, self.policy.pad_id) if fresh else None
-        kl = torch.zeros(len(fresh))
-
-        def estimate(part: Batch) -> Tensor:
-            part = part.to(self.device)
-            own = part.sampler_logp if self.old_logp == "sampler" else self.policy.logps(part, self.sampling.temperature)[0]
-            theirs = self.reference.logps(part, self.sampling.temperature)
-            return (own - theirs if own is not None else theirs).where(part.mask, 0.0).sum(1).cpu()
-
-        parts = self.cutting.cut(batch) if batch is not None else []
-        for rows, values in zip(parts, self.side_by_side([narrow(batch, rows) for rows in parts], estimate), strict=True):
-            kl[rows] = values
-        scored = {
-            id(t): replace(t, score=t.score.plus("kl", value, -self.kl_in_reward))
-            for t, value in zip(fresh, kl.tolist(), strict=True)
-        }
-        return [group.with_traces([scored.get(id(t), t) for t in group.traces]) for group in groups]
-
     def collate(self, groups: list[Group]) -> list[Minibatch]:
         """The rollout as minibatches of micro-batches, normalised over the groups of all ranks."""
         (total,) = self.over_ranks(len(groups))
-        keys = (self.seed, "minibatch", self.rollout_step)
-        minibatches = []
-        for part in self.cutting.deal(groups, int(total), self.global_rank, self.trainer.world_size, *keys):
-            counted = self.cutting.counted(part)
-            step = Normaliser.of_lengths([len(t.token_ids) for t in counted])
-            step = Normaliser(*map(int, self.over_ranks(step.rows, step.tokens)))
-            minibatches.append(self.cutting.batches(counted, step, self.sampling_now.max_new_tokens))
-        return minibatches
+        keys, limit = (self.seed, "minibatch", self.rollout_step), self.token_limit(self.rollout_step)
+        dealt = self.cutting.deal(groups, int(total), self.global_rank, self.trainer.world_size, *keys)
+        return [self.cutting.batches(part, limit, self.over_ranks) for part in dealt]
 
     def update(self, minibatches: list[Minibatch]) -> tuple[Stats | None, dict[str, float]]:
         """Every optimiser update of this rollout; the statistics of all of them, and the mean of each figure."""
         with self.clock("reference"):
-            minibatches = [self.side_by_side(minibatch, self._with_logps) for minibatch in minibatches]
-        stats, all_figures = None, []
+            minibatches = [self.side_by_side(minibatch, self.logps.before_update) for minibatch in minibatches]
+        done = []
         with self.clock("update"):
-            for _ in range(self.epochs):
-                for minibatch in minibatches:
-                    part, figures = self.optimise(minibatch, self.loss)
-                    if part is not None:
-                        stats = part if stats is None else stats + part
-                    all_figures.append(figures)
-                    self.updates += 1
-                    if self.reference is not None:
-                        self.reference.after_update(self.policy)
+            for minibatch in minibatches * self.epochs:
+                done.append(self.optimise(minibatch, self.loss))
+                self.updates += 1
+                if self.reference is not None:
+                    self.reference.after_update(self.policy)
         if self.ahead is not None:
             with self.clock("rollout"):  # what the update did not cover
                 self.ahead.finish()
-        means = {name: sum(f[name] for f in all_figures) / len(all_figures) for name in all_figures[0]}
-        return stats, means | mismatch([batch for minibatch in minibatches for batch in minibatch], from_all_ranks)
-
-    def _with_logps(self, batch: Batch) -> Batch:
-        """The log-probabilities that must be taken before the first update moves the policy."""
-        batch = batch.to(self.device)
-        if self.old_logp == "policy":
-            batch = replace(batch, sampler_logp=batch.old_logp, old_logp=self.policy.logps(batch, self.sampling.temperature)[0])
-        if self.objective.kl != "none":
-            batch = replace(batch, ref_logp=self.reference.logps(batch, self.sampling.temperature))
-        return batch
+        stats, figures = zip(*done, strict=True)
+        means = {name: sum(f[name] for f in figures) / len(figures) for name in figures[0]}
+        return added(stats), means | mismatch(list(chain(*minibatches)), from_all_ranks)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Stats]:
         batch = batch.to(self.device)
@@ -298,8 +252,9 @@ class GRPO(Stage):
         longest = max((self.policy.encode(problem) for problem in loader.items), key=len)
         T = max(limit for _, limit in self.limits)
         rows = max(1, min(self.micro_tokens // (len(longest) + T), self.prompts_per_step * self.group_size))
-        trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "length", advantage=1.0)
-        return [self._with_logps(batch) for batch in self.cutting.batches([trace] * rows, Normaliser(rows, rows * T), T)[:1]]
+        trace = Trace(loader.items[0], longest, [min(self.policy.eos_ids)] * T, [-1.0] * T, "", "stop", advantage=1.0)
+        batches = self.cutting.batches([Group(trace.problem, (trace,) * rows)], T, lambda *sums: list(sums))  # of this rank alone
+        return [self.logps.before_update(batch) for batch in batches[:1]]
 
     def report(self, groups: list[Group], stats: Stats | None, figures: dict[str, float]) -> None:
         self.last_groups = groups
@@ -317,15 +272,10 @@ class GRPO(Stage):
         """What changes on the way by plan: the token limit, and the weights of parts that begin late (0 before)."""
         weights = self.reward.at(self.begun).weights
         figures = {metrics.part_weight(name): weights.get(name, 0.0) for name, start in self.reward.starts.items() if start}
-        return figures | ({metrics.TOKEN_LIMIT: float(self.sampling_now.max_new_tokens)} if len(self.limits) > 1 else {})
+        return figures | ({metrics.TOKEN_LIMIT: float(self.token_limit(self.rollout_step))} if len(self.limits) > 1 else {})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["r1"]["state"] |= {
-            "updates": self.updates,
-            "num_tokens": self.num_tokens,
-            "unjudged_in_a_row": self.unjudged_in_a_row,
-        }
         if self.ahead is not None:  # the weights that sampled them are gone
             checkpoint["r1"]["ahead"] = pack_groups(from_all_ranks(self.ahead.groups or []))
 

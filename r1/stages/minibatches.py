@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from r1 import repro
 from r1.losses import Normaliser, token_weights
 from r1.losses.grpo import Aggregation
-from r1.records import Batch, Group, Trace
+from r1.records import Batch, Group
 from r1.rollout.collate import collate, microbatches, narrow
 
 Minibatch = list[Batch]  # the micro-batches of one optimiser update
@@ -39,14 +39,13 @@ class Minibatches:
         mine = {place[rank + ranks * i]: group for i, group in enumerate(groups)}
         return [[mine[i] for i in sorted(mine) if i % self.minibatches == k] for k in range(self.minibatches)]
 
-    def counted(self, groups: Sequence[Group]) -> list[Trace]:
-        """The completions that the normalisers count."""
+    def batches(self, groups: Sequence[Group], max_length: int, over_ranks: Callable[..., list[float]]) -> Minibatch:
+        """Micro-batches of this rank's rows that can move the weights. The others cost no forward pass, yet stand in the normalisers
+        (`over_ranks`: values -> their sums over all ranks): the gradient is that of the full batch."""
         traces = [trace for group in groups for trace in group.traces]
-        return [t for t in traces if t.advantage is not None and not (self.mask_truncated and t.truncated)]
-
-    def batches(self, counted: Sequence[Trace], step: Normaliser, max_length: int) -> Minibatch:
-        """Micro-batches of the rows that can move the weights. The others cost no forward pass, yet stand in the normalisers: the
-        gradient is that of the full batch."""
+        counted = [t for t in traces if t.advantage is not None and not (self.mask_truncated and t.truncated)]
+        step = Normaliser.of_lengths([len(t.token_ids) for t in counted])
+        step = Normaliser(*map(int, over_ranks(step.rows, step.tokens)))
         live = [t for t in counted if t.advantage != 0 or self.every_row_counts]
         if not live:
             return []
