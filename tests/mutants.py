@@ -106,6 +106,8 @@ MUTANTS = [
            "tests/rollout/test_vllm_http.py", "does_not_load"),
     Mutant(24, "keys and values of old weights kept", SERVER, "            self.server.reset_prefix_cache()\n", "",
            "tests/rollout/test_vllm_http.py", "old_ones_are_cleared"),
+    Mutant(24, "a restarted server given the policy of now", "r1/rollout/vllm_weights.py", '.to("cpu", copy=True)', '.to("cpu")',
+           "tests/rollout/test_vllm_weights.py", "has_become"),
     Mutant(44, "the first rank's figures only", STAGE, "self.stats_over_ranks(added(parts))", "added(parts)",
            RANKS, "equal_one_process and ddp"),
     Mutant(45, "every rank describes its own groups", GRPO, "describe(groups, from_all_ranks)", "describe(groups)", RANKS, "never_saw"),

@@ -95,14 +95,20 @@ class Policy(nn.Module):
         """A complete Hugging Face folder: safetensors, config, generation config, tokenizer. An adapter is merged into the
         weights, and kept alone in the folder's `adapter/`. The first of several ranks writes; where the weights are sharded, all
         of them call this. `dtype` is that of the written weights, None their own."""
-        folder = Path(folder)
-        state = whole_state(self.model, dtype) if is_sharded(self) else None
+        folder, state = Path(folder), self.weights(dtype)
         if rank() == 0:
-            self.model.save_pretrained(folder, state_dict=cast(merged_state(self.model), dtype) if state is None else state)
+            self.model.save_pretrained(folder, state_dict=state)
             self.tokenizer.save_pretrained(folder)
             if adapter_of(self.model) is not None:
                 save_adapter(self.model, folder / "adapter")
         return folder
+
+    def weights(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """Whole weights by their Hugging Face names, an adapter merged into them, on the first rank; {} on the others. Where the
+        weights are sharded all ranks call it."""
+        if is_sharded(self):
+            return whole_state(self.model, dtype)
+        return cast(merged_state(self.model), dtype) if rank() == 0 else {}
 
     @property
     def device(self) -> torch.device:

@@ -1,6 +1,6 @@
 """Sampling on a vLLM server: another process, another environment, perhaps another machine.
 
-    trainer ──save──▶ shared folder ──reload_weights──▶ server          sync
+    trainer ──weights──▶ server                                         sync (`vllm_weights`: by a shared folder, or by NCCL)
     trainer ──token ids──▶ server ──token ids, log-probabilities──▶     generate
 
 What can go wrong silently is that the server samples with other weights than the trainer believes. Two things are checked: the
@@ -11,11 +11,9 @@ server's memory, which must change when the trainer's have (a server that reads 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -23,6 +21,7 @@ import torch
 from r1.policy.sharding import on_first_rank, rank
 from r1.rollout.engine import Completion, Sampling, check_request
 from r1.rollout.vllm_server import VLLMServer
+from r1.rollout.vllm_weights import Weights
 
 if TYPE_CHECKING:
     from r1.policy.policy import Policy
@@ -36,13 +35,12 @@ class VLLMEngine:
     """An engine whose samples come from a vLLM 0.33 server (see `vllm_server` for how to start it).
 
     url        of the server
-    folder     where weights are handed over: a folder that trainer and server see under the same name
+    weights    how they reach the server: `vllm_weights.SharedFolder` or `Broadcast`
     policy     whose end-of-sequence ids end a completion; `sync` brings it as well
     dtype      of the weights that are handed over: the server's `--dtype`. Checksums are compared in it
     seeded     a request a completion, each with its own seed: the same draws however requests meet in the server. Otherwise a
                request a prompt with n samples and no seed, which the server draws faster and differently every time
     checksums  compare the checksums of the server's weights before and after each `sync`; it hashes every weight
-    keep       versions of the weights that stay in `folder`; the last one is what a restarted server is given again
     timeout, retries, backoff, connections, key_variable   as in `VLLMServer`
     """
 
@@ -51,23 +49,20 @@ class VLLMEngine:
     def __init__(
         self,
         url: str,
-        folder: str | Path,
+        weights: Weights,
         policy: Policy | None = None,
         dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16",
         seeded: bool = True,
         checksums: bool = True,
-        keep: int = 2,
         timeout: float = 600.0,
         retries: int = 8,
         backoff: float = 0.5,
         connections: int = 256,
         key_variable: str = "VLLM_API_KEY",
     ) -> None:
-        if keep < 1:
-            raise ValueError(f"VLLMEngine.keep must be at least 1, the version that is served, got {keep}")
         self.server = VLLMServer(url, timeout, retries, backoff, connections, key_variable)
-        self.folder, self.dtype, self.seeded = Path(folder).absolute(), dtype, seeded
-        self.check, self.keep, self.connections = checksums, keep, connections
+        self.weights, self.dtype, self.seeded = weights, dtype, seeded
+        self.check, self.connections = checksums, connections
         self.policy = policy
         self.weight_version = -1  # nothing was given to the server yet
         self.label = ""  # what the server should call its weights
@@ -82,17 +77,13 @@ class VLLMEngine:
         """
         if policy is self._synced and version == self.weight_version:
             return
-        if rank() == 0:
-            shutil.rmtree(self.folder / "new", ignore_errors=True)  # of a run that was stopped while it wrote
-        new = policy.save(self.folder / "new", getattr(torch, self.dtype))
-        self.label, self._fingerprints = on_first_rank(lambda: self._publish(new, version))
+        self.weights.take(policy, getattr(torch, self.dtype))
+        self.label, self._fingerprints = on_first_rank(lambda: self._publish(version))
         self.policy, self.weight_version, self._synced = policy, version, policy
 
-    def _publish(self, new: Path, version: int) -> tuple[str, tuple[str, str]]:
-        """Give the written weights their name, and then to the server."""
-        label = f"v{version}-{_fingerprint(new)}"
-        shutil.rmtree(self.folder / label, ignore_errors=True)
-        new.rename(self.folder / label)
+    def _publish(self, version: int) -> tuple[str, tuple[str, str]]:
+        """Give the weights that were taken their name, and then to the server."""
+        label = self.weights.publish(version)
         return label, self._hand_over(label)
 
     def generate(
@@ -157,11 +148,11 @@ class VLLMEngine:
         return not self.label or not spans or {str(span["version"]) for span in spans} == {self.label}
 
     def _hand_over(self, label: str) -> tuple[str, str]:
-        """Make the server load the weights in `folder/label`; the fingerprints of what was given and of what it now has."""
+        """Make the server load the weights of this label; the fingerprints of what was given and of what it now has."""
         given, before = label.partition("-")[2], self._server_fingerprint() if self.check else ""
         self.server.pause()
         try:
-            self.server.reload_weights(str(self.folder / label))
+            self.weights.give(self.server, label)
             self.server.reset_prefix_cache()
             self.server.label_weights(label)
         finally:
@@ -169,14 +160,11 @@ class VLLMEngine:
         now = self._server_fingerprint() if self.check else ""
         if self.check and self._fingerprints[0] not in ("", given) and now == before == self._fingerprints[1]:
             raise StaleWeights(
-                f"the trainer's weights changed, but the checksums of {self.server.url} did not: it did not load "
-                f"{self.folder / label}. Does it see that folder, and is it the same one?"
+                f"the trainer's weights changed, but the checksums of {self.server.url} did not: it did not load {label}. "
+                f"Where they go by a folder: does it see that folder, and is it the same one?"
             )
         if (label_now := self.server.weight_version()) != label:
             raise StaleWeights(f"{self.server.url} was given the weights {label} and says it has {label_now!r}")
-        old = sorted(self.folder.glob("v*-*"), key=lambda path: path.stat().st_mtime)
-        for path in [path for path in old if path.name != label][: max(0, len(old) - self.keep)]:
-            shutil.rmtree(path, ignore_errors=True)
         return given, now
 
     def _repair(self) -> None:
@@ -193,7 +181,8 @@ class VLLMEngine:
         self._fingerprints = self._hand_over(self.label)
 
     def _server_fingerprint(self) -> str:
-        return _digest(f"{name} {value}" for name, value in sorted(self.server.checksums().items()))
+        lines = [f"{name} {value}" for name, value in sorted(self.server.checksums().items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def sampling_params(sampling: Sampling, eos_ids: frozenset[int]) -> dict[str, Any]:
@@ -228,19 +217,3 @@ def read_choice(choice: dict[str, Any], eos_ids: frozenset[int]) -> Completion:
     if min(logps) <= -9999.0:  # how the server writes NaN and minus infinity
         raise ValueError("the server sampled a token whose log-probability is NaN or minus infinity: its weights are damaged")
     return Completion(ids, logps, reason)
-
-
-def _fingerprint(folder: Path) -> str:
-    """Of the weights in a folder, from the bytes of its safetensors files."""
-    files = sorted(folder.glob("*.safetensors"))
-    assert files, f"no safetensors in {folder}"
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 24):
-                digest.update(chunk)
-    return digest.hexdigest()[:16]
-
-
-def _digest(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

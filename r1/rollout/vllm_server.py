@@ -60,15 +60,22 @@ class VLLMServer:
             headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {}),
         )  # fmt: skip
 
-    def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
-        """The JSON of one answer. Raises ConnectionError when the server cannot be had, ValueError when it refuses."""
+    def ask(self, method: str, path: str, body: Any = None, once: bool = False, **query: str) -> Any:
+        """The JSON of one answer; `once`: for what must not be sent twice. Raises ConnectionError when the server cannot be had,
+        ValueError when it refuses."""
         address = f"{self.url}{path}{'?' + urlencode(query) if query else ''}"
         try:
-            answer = self._pool.request(method, address, body=None if body is None else json.dumps(body).encode())
+            retries = Retry(0, raise_on_status=False) if once else None  # None: those of the pool
+            answer = self._pool.request(
+                method, address, body=None if body is None else json.dumps(body).encode(), retries=retries
+            )
         except HTTPError as error:
             raise ConnectionError(f"no answer from {address}: {error}. Is the server up, and is `rollout.url` right?") from error
         if answer.status in TRY_AGAIN:
-            raise ConnectionError(f"{address} answered {answer.status} to every attempt: {_short(answer.data)}")
+            attempts = "" if once else " to every attempt"
+            raise ConnectionError(
+                f"{address} answered {answer.status}{attempts}: {_short(answer.data)}{_advice(path, answer.status)}"
+            )
         if answer.status >= 400:
             raise ValueError(
                 f"{address} refused the request with {answer.status}: {_short(answer.data)}{_advice(path, answer.status)}"
@@ -97,6 +104,24 @@ class VLLMServer:
         """Load the weights of a Hugging Face folder that the server can see under this name."""
         self.ask("POST", "/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": folder}})
 
+    def world_size(self) -> int:
+        """GPUs that the server samples on, all of its copies together."""
+        return int(self.ask("GET", "/get_world_size")["world_size"])
+
+    def init_weight_transfer(self, init_info: dict[str, Any]) -> None:
+        """Make the workers join a group of ranks, described by vLLM's `NCCLWeightTransferInitInfo`. Answered when they have."""
+        self.ask("POST", "/init_weight_transfer_engine", {"init_info": init_info}, once=True)
+
+    def start_weight_update(self) -> None:
+        self.ask("POST", "/start_weight_update", once=True)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Make the workers receive weights by their names, dtypes and shapes, in that order. Answered when they have them all."""
+        self.ask("POST", "/update_weights", {"update_info": update_info}, once=True)
+
+    def finish_weight_update(self) -> None:
+        self.ask("POST", "/finish_weight_update", once=True)
+
     def reset_prefix_cache(self) -> bool:
         """Forget the keys and values of earlier prompts; they belong to the weights that made them."""
         return bool(self.ask("POST", "/reset_prefix_cache")["success"])
@@ -121,4 +146,6 @@ def _short(data: bytes) -> str:
 def _advice(path: str, status: int) -> str:
     if path.startswith("/inference/"):
         return ". Was it started with --enable-scale-out?" if status in (403, 404, 405) else ""
+    if "weight_transfer" in path and status not in (404, 405):
+        return '. Was it started with --weight-transfer-config \'{"backend": "nccl"}\'?'
     return ". Was it started with VLLM_SERVER_DEV_MODE=1?" if status in (404, 405) else ""

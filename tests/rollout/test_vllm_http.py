@@ -17,6 +17,7 @@ from r1.policy.tiny import tiny_policy
 from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
 from r1.rollout.vllm_http import StaleWeights, VLLMEngine, read_choice
+from r1.rollout.vllm_weights import SharedFolder
 
 from .vllm_stub import VLLMStub
 
@@ -44,7 +45,7 @@ def stub(start_folder: Path) -> Iterator[VLLMStub]:
 
 @pytest.fixture
 def engine(stub: VLLMStub, tmp_path: Path) -> VLLMEngine:
-    return VLLMEngine(stub.url, tmp_path / "weights", dtype="float32", timeout=5.0, retries=4, backoff=0.02)
+    return VLLMEngine(stub.url, SharedFolder(tmp_path / "weights"), dtype="float32", timeout=5.0, retries=4, backoff=0.02)
 
 
 def same(ours, theirs) -> bool:
@@ -79,7 +80,7 @@ def test_the_request_says_everything_that_changes_the_distribution(engine: VLLME
 
 
 def test_unseeded_requests_ask_for_n_samples_at_once(stub: VLLMStub, tmp_path: Path) -> None:
-    engine = VLLMEngine(stub.url, tmp_path, new_policy(0), dtype="float32", seeded=False)
+    engine = VLLMEngine(stub.url, SharedFolder(tmp_path), new_policy(0), dtype="float32", seeded=False)
     rows = engine.generate(PROMPTS, 3, SAMPLING, [[0] * 3] * 2)
     assert [len(row) for row in rows] == [3, 3]
     bodies = stub.sent("/inference/v1/generate")
@@ -93,7 +94,7 @@ def test_weights_change_only_while_the_server_is_paused_and_old_ones_are_cleared
     assert [path for path, _ in stub.requests if path in ("/pause", "/collective_rpc", "/reset_prefix_cache", "/resume")] == [
         "/pause", "/collective_rpc", "/reset_prefix_cache", "/resume"] * 4  # fmt: skip
     assert not stub.paused
-    assert sorted(path.name.partition("-")[0] for path in engine.folder.iterdir()) == ["v2", "v3"]
+    assert sorted(path.name.partition("-")[0] for path in engine.weights.folder.iterdir()) == ["v2", "v3"]
     before = len(stub.requests)
     engine.sync(engine.policy, 3)  # the same weights again: nothing to do
     assert len(stub.requests) == before
@@ -110,7 +111,7 @@ def test_a_server_that_is_down_for_a_while_is_waited_for(engine: VLLMEngine, stu
 
 
 def test_a_server_that_stays_down_is_named(stub: VLLMStub, tmp_path: Path) -> None:
-    engine = VLLMEngine(stub.url, tmp_path, new_policy(0), retries=2, backoff=0.01)
+    engine = VLLMEngine(stub.url, SharedFolder(tmp_path), new_policy(0), retries=2, backoff=0.01)
     stub.down = True
     with pytest.raises(ConnectionError, match=r"answered 503 to every attempt.*down"):
         engine.generate(PROMPTS, 2, SAMPLING, SEEDS)
@@ -120,7 +121,7 @@ def test_a_server_that_stays_down_is_named(stub: VLLMStub, tmp_path: Path) -> No
 
 
 def test_a_late_answer_is_asked_for_again(stub: VLLMStub, tmp_path: Path) -> None:
-    engine = VLLMEngine(stub.url, tmp_path, new_policy(0), timeout=0.5, retries=3, backoff=0.01)
+    engine = VLLMEngine(stub.url, SharedFolder(tmp_path), new_policy(0), timeout=0.5, retries=3, backoff=0.01)
     stub.slow, stub.slow_times = 1.5, 1
     started = time.monotonic()
     (row,) = engine.generate([[3, 4]], 1, SAMPLING, [[5]])
@@ -218,7 +219,7 @@ def test_what_must_not_be_trained_on_is_refused(change: dict, said: str) -> None
 
 def test_the_key_is_sent_and_not_kept(stub: VLLMStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_API_KEY", "hush")
-    engine = VLLMEngine(stub.url, tmp_path)
+    engine = VLLMEngine(stub.url, SharedFolder(tmp_path))
     assert engine.server._pool.headers["Authorization"] == "Bearer hush"
     assert "hush" not in str(vars(engine)) + str(
         SimpleNamespace(**{k: v for k, v in vars(engine.server).items() if k != "_pool"})
@@ -226,7 +227,7 @@ def test_the_key_is_sent_and_not_kept(stub: VLLMStub, tmp_path: Path, monkeypatc
 
 
 def test_bf16_weights_are_written_for_a_bf16_server(stub: VLLMStub, tmp_path: Path) -> None:
-    engine = VLLMEngine(stub.url, tmp_path / "w")  # bfloat16 unless told
+    engine = VLLMEngine(stub.url, SharedFolder(tmp_path / "w"))  # bfloat16 unless told
     policy = new_policy(1)
     engine.sync(policy, 0)
     assert policy.head.dtype == torch.float32

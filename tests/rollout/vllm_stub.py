@@ -6,8 +6,10 @@ Faults are switched on by its attributes.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import queue
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,19 +26,41 @@ from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
 
 
+class Wire:
+    """What NCCL would be between trainer and server: what one broadcasts the other takes, in order, and `join` waits for both."""
+
+    def __init__(self) -> None:
+        self.sent: queue.Queue[torch.Tensor] = queue.Queue()
+        self.met = threading.Event()
+
+    def id(self) -> bytes:
+        return bytes(range(128))
+
+    def join(self) -> None:
+        self.met.wait()
+
+    def broadcast(self, tensor: torch.Tensor) -> None:
+        self.sent.put(tensor)
+
+    def wait(self) -> None:
+        pass
+
+
 class VLLMStub:
     """Serves the model in `folder`, as `vllm serve folder --enable-scale-out --logprobs-mode processed_logprobs` in dev mode would.
 
     down      answer 503 to everything     slow     seconds before a completion is answered, for the next `slow_times`
     deaf      take reload_weights and load nothing     raw      --logprobs-mode raw_logprobs
     aborts    cut so many completions off  scale_out, dev_mode  without the flag, the routes are refused as vLLM refuses them
+    transfer  started with --weight-transfer-config    breaks  fail so many `update_weights` after the first weight
     """
 
     def __init__(self, folder: Path) -> None:
         self.start_folder = folder
         self.down = self.deaf = self.raw = False
         self.slow, self.slow_times, self.aborts = 0.0, 0, 0
-        self.scale_out = self.dev_mode = True
+        self.scale_out = self.dev_mode = self.transfer = True
+        self.breaks, self.wire = 0, Wire()
         self.strip_end = False
         self.requests: list[tuple[str, Any]] = []
         self.lock = threading.Lock()
@@ -56,11 +80,12 @@ class VLLMStub:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def restart(self) -> None:
         """Forget everything but what a start gives: the first weights under the label "default"."""
         self.weights, self.label, self.paused = self.start_folder, "default", False
+        self.in_group = self.updating = False
         self._load(self.start_folder)
 
     def close(self) -> None:
@@ -115,6 +140,10 @@ class VLLMStub:
             if not self.deaf:
                 self._load(body["kwargs"]["weights_path"])
             return 200, {"results": [None]}
+        if path == "/get_world_size":
+            return 200, {"world_size": 2}
+        if path in ("/init_weight_transfer_engine", "/start_weight_update", "/update_weights", "/finish_weight_update"):
+            return self._transfer(path, body)
         if path == "/reset_prefix_cache":
             return 200, {"success": True}
         if path == "/update_weight_version":
@@ -128,6 +157,38 @@ class VLLMStub:
                     for name, p in self.model.named_parameters()}  # fmt: skip
             return 200, {"checksums": sums}
         return 404, {"detail": "Not Found"}
+
+    def _transfer(self, path: str, body: Any) -> tuple[int, Any]:
+        """vLLM's dense NCCL engine, with `wire` in NCCL's place."""
+        assert self.paused, "weights were changed under a request"
+        if not self.transfer:
+            return 500, {"error": "Weight transfer is not configured."}
+        if path == "/init_weight_transfer_engine":
+            info = body["init_info"]
+            assert set(info) == {"nccl_unique_id_b64", "rank_offset", "world_size", "packed"}
+            assert base64.b64decode(info["nccl_unique_id_b64"], validate=True) == self.wire.id()
+            assert (info["rank_offset"], info["world_size"], info["packed"]) == (1, 3, False)
+            self.in_group = True
+            self.wire.met.set()
+        elif path == "/start_weight_update":
+            self.updating = True
+        elif path == "/update_weights":
+            info = body["update_info"]
+            assert self.in_group and self.updating
+            state = {}
+            for name, dtype, shape in zip(info["names"], info["dtype_names"], info["shapes"], strict=True):
+                tensor = self.wire.sent.get(timeout=10)
+                assert (tensor.dtype, list(tensor.shape)) == (getattr(torch, dtype), shape)
+                state[name] = tensor
+                if self.breaks > 0:
+                    self.breaks -= 1
+                    return 503, {"error": "the worker has died"}
+            missing, unexpected = self.model.load_state_dict(state, strict=False)
+            tied = {"lm_head.weight"} if self.model.config.tie_word_embeddings else set()
+            assert set(missing) <= tied and not unexpected
+        else:
+            self.updating = False
+        return 200, {"message": "done"}
 
     def _generate(self, body: dict[str, Any]) -> dict[str, Any]:
         wanted = body["sampling_params"]

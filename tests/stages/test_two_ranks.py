@@ -22,6 +22,7 @@ from r1.rewards import Reward
 from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
 from r1.rollout.vllm_http import VLLMEngine
+from r1.rollout.vllm_weights import SharedFolder
 
 from ..rollout.vllm_stub import VLLMStub
 from .ranks import on_two_ranks, one_thread  # noqa: F401
@@ -180,7 +181,7 @@ def test_ranks_share_one_server(lab, tmp_path: Path) -> None:
 
         def work(rank: int) -> Any:
             stage = lab.grpo(
-                engine=lambda policy: VLLMEngine(served.url, tmp_path / "weights", policy, dtype="float32", connections=4),
+                engine=lambda policy: VLLMEngine(served.url, SharedFolder(tmp_path / "weights"), policy, dtype="float32", connections=4),
                 sampling=Sampling(max_new_tokens=6), steps=2, prompts_per_step=3, optimizer=lab.sgd,
             )  # fmt: skip
             return run(stage, lab, trainer(sharded(), 2))[0]
