@@ -77,6 +77,7 @@ def test_a_restarted_server_gets_what_was_sampled_with_and_not_what_the_policy_h
     before = sampled(engine)
     with torch.no_grad():
         policy.head.mul_(-1)
+    assert sampled(HFEngine(policy)) != before
     stub.restart()
     assert sampled(engine) == before
     assert engine.repairs == 1
