@@ -9,6 +9,7 @@ forest(["base", "R1-Zero"], [Panel("accuracy", (Dots("pass@1", [.13, .90], [(.11
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,7 +18,7 @@ from r1.analysis.page import asset
 from r1.analysis.plots import ticks
 from r1.analysis.tables import shown
 
-NAMES, WIDTH, GAP, ROW, TOP, BOTTOM = 168, 200, 44, 30, 52, 24  # picture units
+NAMES, WIDTH, GAP, ROW, TOP, BOTTOM, MARGIN = 168, 200, 44, 30, 52, 24, 12  # picture units
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,12 @@ def forest(rows: Sequence[str], panels: Sequence[Panel]) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The picture as a file of its own, light or dark as the reader's system is."""
-    style = f"<style>{asset('report.css')} svg.forest {{ background: var(--page); font: 13px system-ui, sans-serif; padding: 12px; }}</style>"
-    opened = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    """The picture as a file of its own, with a margin, light or dark as the reader's system is. The margin is in the view box:
+    one in the style would push the axis out of the picture where a page shows the file as an image."""
+    left, top, width, height = map(float, re.search(r'viewBox="([^"]*)"', svg)[1].split())
+    view = f"{left - MARGIN:g} {top - MARGIN:g} {width + MARGIN:g} {height + 2 * MARGIN:g}"
+    opened = re.sub(r'viewBox="[^"]*"', f'xmlns="http://www.w3.org/2000/svg" viewBox="{view}"', svg, count=1)
+    style = f"<style>{asset('report.css')} svg.forest {{ background: var(--page); font: 13px system-ui, sans-serif; margin: 0; min-width: 0; }}</style>"
     head, _, body = opened.partition(">")
     return f"{head}>{style}{body}\n"
 

@@ -42,3 +42,14 @@ def test_a_file_of_its_own_is_whole_and_escapes_names():
     root = ET.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "<b>" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_a_file_of_its_own_shows_its_axis_where_a_page_takes_it_for_an_image():
+    svg = standalone(forest(["a"] * 9, [Panel("tokens", (Dots("mean", [70.0] * 9, [None] * 9),))]))
+    assert (
+        "padding" not in svg.partition("svg.forest { background")[2].partition("}")[0]
+    )  # it would move the drawing, not the box
+    root = ET.fromstring(svg)
+    left, top, width, height = map(float, root.attrib["viewBox"].split())
+    marks = [(float(text.attrib["x"]), float(text.attrib["y"])) for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert marks and all(left <= x < left + width and top < y < top + height - 4 for x, y in marks)
