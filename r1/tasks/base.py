@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from r1.records import Problem
 from r1.repro import shuffled
@@ -63,6 +63,31 @@ def split(
         return [item for name in names for item in members[name]]
 
     return Split(gather(order[test + validation :]), gather(order[test : test + validation]), gather(order[:test]))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a task a file of problems is: "test", a benchmark, all of it; or "train", of which `validation` and `test`
+    problems are held out, chosen by question and `seed`. Raises ValueError where a benchmark is to hold problems out."""
+
+    name: Literal["train", "test"] = "test"
+    validation: int = 0
+    test: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name not in ("train", "test"):
+            raise ValueError(f"part must be 'train' or 'test', got {self.name!r}")
+        if self.name == "test" and (self.validation or self.test):
+            raise ValueError(
+                "only a training set (part=train) holds problems out, "
+                f"got part=test, validation={self.validation}, test={self.test}"
+            )
+
+    def split(self, problems: list[Problem]) -> Split:
+        if self.name == "test":
+            return Split([], [], problems)
+        return split(problems, self.validation, self.test, self.seed, by=lambda problem: problem.question)
 
 
 def distinct(make: Callable[[int], T | None], size: int, by: Callable[[T], Hashable]) -> list[T]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from r1.records import Problem
-from r1.tasks.competition import QUESTION_COLUMNS, column, question_text
+from r1.tasks.columns import QUESTION_COLUMNS, column, question_text
 from r1.tasks.rows import BadRow, OnBad, Row, collect, read_rows
 
 COMPLETION_COLUMNS = ("completion", "response", "output", "messages")

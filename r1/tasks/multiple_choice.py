@@ -14,8 +14,8 @@ from string import ascii_uppercase
 
 from r1.records import Problem
 from r1.repro import shuffled
-from r1.tasks.competition import QUESTION_COLUMNS, column, question_text
-from r1.tasks.rows import BadRow, OnBad, Row, collect, read_rows
+from r1.tasks.columns import QUESTION_COLUMNS, Labels, column, question_text
+from r1.tasks.rows import BadRow, OnBad, Row, collect, local, read_rows
 
 ASK = "{question}\n\n{choices}\n\nAnswer with the letter of the right choice."
 IDS = ("Record ID", "id", "ID", "question_id")
@@ -45,7 +45,7 @@ class MultipleChoice:
     ) -> None:
         if not 1 <= len(wrong) < len(ascii_uppercase):
             raise ValueError(f"a choice needs 1 to {len(ascii_uppercase) - 1} wrong answers, got {len(wrong)}")
-        self.path = str(file) if file and Path(file).is_file() else str(path)
+        self.path = local(path, file)
         self.name = name or Path(self.path).stem
         rows = islice(read_rows(self.path, hub_split, hub_subset), limit)
         problems, self.bad = collect(self.path, rows, _Reader(self.name, right, tuple(wrong), domain, seed), on_bad)
@@ -63,16 +63,11 @@ class _Reader:
     wrong: tuple[str, ...]
     domain: str
     seed: int
-    count: int = 0
-    ids: set[str] = field(default_factory=set)
+    label: Labels = field(default_factory=lambda: Labels(usual=IDS))
 
     def __call__(self, row: Row) -> Problem:
-        self.count += 1
+        label = self.label(row)
         question = question_text(column(row, None, QUESTION_COLUMNS))
-        label = str(next((row[name] for name in IDS if row.get(name)), self.count))
-        if label in self.ids:
-            raise BadRow(f"the id {label!r} occurs twice")
-        self.ids.add(label)
         choices = [str(column(row, name, ()) or "").strip() for name in (self.right, *self.wrong)]
         if not all(choices) or len(set(choices)) < len(choices):
             raise BadRow(f"its {len(choices)} choices are not all there and different: {choices!r:.100}")

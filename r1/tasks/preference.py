@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from r1.records import Problem
 from r1.tasks.base import split
-from r1.tasks.competition import QUESTION_COLUMNS, column, question_text
+from r1.tasks.columns import QUESTION_COLUMNS, column, question_text
 from r1.tasks.documents import completion_text
 from r1.tasks.rows import BadRow, OnBad, Row, collect, read_rows
 

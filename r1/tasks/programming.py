@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from r1.records import Problem
-from r1.tasks.base import Split, split
-from r1.tasks.competition import ID_COLUMNS, KEPT_COLUMNS, QUESTION_COLUMNS, column, question_text
+from r1.tasks.base import Part
+from r1.tasks.columns import ID_COLUMNS, KEPT_COLUMNS, QUESTION_COLUMNS, Labels, column, kept, question_text
 from r1.tasks.livecodebench import METHOD, read_tests, within
-from r1.tasks.rows import BadRow, OnBad, Row, collect, read_rows
+from r1.tasks.rows import BadRow, OnBad, Row, collect, local, read_rows
 
 COMPLETE = "Complete this Python function. Write the whole function in one code block.\n```python\n{header}\n```"
 PROGRAM = "{question}\nWrite a program that reads standard input and prints to standard output, in one code block."
@@ -58,17 +58,12 @@ class Programming:
         for day in (after, before):
             if day is not None and not _is_date(day):
                 raise ValueError(f"after and before are ISO dates such as 2024-08-01, got {day!r}")
-        if part not in ("train", "test"):
-            raise ValueError(f"part must be 'train' or 'test', got {part!r}")
-        if part == "test" and (validation or test):
-            raise ValueError(
-                f"only a training set (part=train) holds problems out, got part=test, validation={validation}, test={test}"
-            )
-        self.path = str(file) if file and Path(file).is_file() else str(path)
+        asked = Part(part, validation, test, seed)
+        self.path = local(path, file)
         self.name = name or Path(self.path).stem
         rows = islice(_in_window(read_rows(self.path, hub_split, hub_subset), after, before), limit)
         problems, self.bad = collect(self.path, rows, _Reader(self.name), on_bad)
-        parts = split(problems, validation, test, seed, by=lambda p: p.question) if part == "train" else Split([], [], problems)
+        parts = asked.split(problems)
         self.train: list[Problem] = parts.train
         self.validation: list[Problem] = parts.validation
         self.test: list[Problem] = parts.test
@@ -79,25 +74,16 @@ class _Reader:
     """Row -> Problem, remembering the ids it has seen. Raises BadRow."""
 
     name: str
-    count: int = 0
-    ids: set[str] = field(default_factory=set)
+    label: Labels = field(default_factory=lambda: Labels(usual=(*ID_COLUMNS, "question_id")))
 
     def __call__(self, row: Row) -> Problem:
-        self.count += 1
-        ids = (*ID_COLUMNS, "question_id")
-        known = any(name in row for name in ids)
-        label = str(column(row, None, ids)) if known else str(self.count)
-        if label in self.ids:
-            raise BadRow(f"the id {label!r} occurs twice")
-        self.ids.add(label)
+        label = self.label(row)
         text = question_text(column(row, None, (*QUESTION_COLUMNS, "question_content", "text")))
         question, tests, extra = layout(row)(row, text)
         reference = next(
             (row[c] for c in ("answer", "canonical_solution", "code", "solution") if isinstance(row.get(c), str)), None
         )
-        meta = {
-            c: row[c] for c in (*KEPT_COLUMNS, "difficulty", "platform", "contest_date") if row.get(c) not in (None, "")
-        } | extra
+        meta = kept(row, (*KEPT_COLUMNS, "difficulty", "platform", "contest_date")) | extra
         return Problem(f"{self.name}/{label}", question, reference, "code", tests=tests, meta=meta)
 
 

@@ -24,6 +24,11 @@ class BadRow(ValueError):
     """One row that cannot be used, and why; the reader adds where it stands."""
 
 
+def local(path: str, file: str | None) -> str:
+    """`file` where there is such a file, else `path`."""
+    return str(file) if file and Path(file).is_file() else str(path)
+
+
 def read_rows(path: str, split: str = "train", subset: str | None = None) -> Iterator[tuple[str, Row | BadRow]]:
     """(place, row) of a .jsonl, .csv (with a header) or .parquet file, or of split `split` of the hub dataset `path`.
 
