@@ -181,6 +181,7 @@ def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
 
     from r1.analysis.evaluation_table import evaluation_table
     from r1.evaluation.benchmark import evaluate, keep_report, summary
+    from r1.policy.placement import sampling_on
     from r1.rollout.trace_file import TraceWriter
 
     run_dir = Path(cfg.paths.run_dir)
@@ -188,9 +189,10 @@ def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
     policy = build(cfg.policy, template=build(cfg.template))
     engine, reward = build(cfg.rollout, policy=policy), build(cfg.reward)
     writer = TraceWriter(run_dir / "traces" / "evaluations.jsonl.zst", run=cfg.name)
+    place = "cpu" if getattr(engine, "separate", False) else cfg.device  # a server samples with copies
     reports = {}
     for name, benchmark in build_named(cfg.benchmark).items():
-        with sample_bar(name) as progress:
+        with sample_bar(name) as progress, sampling_on(policy, place):
             report, traces = evaluate(policy, engine, benchmark, reward=reward, progress=progress)
         writer.write(traces, step=0, stage="eval", phase=f"eval/{name}")
         keep_report(run_dir, report, step=0)

@@ -317,6 +317,7 @@ def test_every_experiment_composes_and_says_what_it_asks(name: str) -> None:
     assert text.startswith("# @package _global_\n# "), "an experiment begins with its package and the question it asks"
     cfg = compose_real(f"experiment={name}")
     assert cfg.name != "train", "an experiment names its runs"
+    assert cfg.policy.get("dtype", "float32") == "float32", "weights that learn are float32"
     assert isinstance(build.plain(cfg), dict)
 
 

@@ -75,7 +75,7 @@ def standalone(svg: str) -> str:
     one in the style would push the axis out of the picture where a page shows the file as an image."""
     left, top, width, height = map(float, re.search(r'viewBox="([^"]*)"', svg)[1].split())
     view = f"{left - MARGIN:g} {top - MARGIN:g} {width + MARGIN:g} {height + 2 * MARGIN:g}"
-    opened = re.sub(r'viewBox="[^"]*"', f'xmlns="http://www.w3.org/2000/svg" viewBox="{view}"', svg, count=1)
+    opened = re.sub(r'<svg (.*?)viewBox="[^"]*"', rf'<svg xmlns="http://www.w3.org/2000/svg" \1viewBox="{view}"', svg, count=1)
     style = f"<style>{asset('report.css')} svg.forest {{ background: var(--page); font: 13px system-ui, sans-serif; margin: 0; min-width: 0; }}</style>"
     head, _, body = opened.partition(">")
     return f"{head}>{style}{body}\n"

@@ -48,6 +48,7 @@ def _compare(overrides: Sequence[str], as_json: bool, prompts: int = 8, samples:
     from tempfile import TemporaryDirectory
 
     from r1.build import ConfigError, build, compose
+    from r1.policy.placement import AUTO, sampling_on
     from r1.rollout.agreement import agreement
 
     with TemporaryDirectory(prefix="r1-doctor-") as folder:
@@ -58,7 +59,8 @@ def _compare(overrides: Sequence[str], as_json: bool, prompts: int = 8, samples:
             if sampling is None:
                 raise ConfigError(f"only stages that sample have a sampler to compare; {cfg.stage._target_} has no `sampling`")
             sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, 256))
-            found = agreement(policy, engine, build(cfg.task).train[:prompts], samples, sampling, cfg.seed)
+            with sampling_on(policy, AUTO if cfg.trainer.accelerator == "gpu" else "cpu"):
+                found = agreement(policy, engine, build(cfg.task).train[:prompts], samples, sampling, cfg.seed)
         except (ConfigError, ConnectionError, ValueError) as error:
             print(f"r1 doctor: {error}", file=sys.stderr)
             return 1

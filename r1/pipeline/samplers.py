@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from r1 import repro
+from r1.policy.placement import AUTO, sampling_on
 from r1.policy.prompts import Template, named
 from r1.records import Group, Problem, Trace
 from r1.rewards.endpoint import Endpoint
@@ -33,12 +34,18 @@ class Sampler(Protocol):
 
 
 class PolicySampler:
-    """Samples from a policy, by any engine. `template` null: the policy's own."""
+    """Samples from a policy, by any engine. `template` null: the policy's own. `device`: see `policy.placement`."""
 
     def __init__(
-        self, policy: Policy, engine: Engine, sampling: Sampling | None = None, template: Template | str | None = None
+        self,
+        policy: Policy,
+        engine: Engine,
+        sampling: Sampling | None = None,
+        template: Template | str | None = None,
+        device: str = AUTO,
     ) -> None:
         self.policy, self.engine, self.sampling = policy, engine, sampling or Sampling()
+        self.device = "cpu" if getattr(engine, "separate", False) else device  # a server samples with copies
         self.template = named(template) if isinstance(template, str) else template
 
     @property
@@ -50,8 +57,9 @@ class PolicySampler:
         own = self.policy.template
         self.policy.template = self.template or own
         try:
-            self.engine.sync(self.policy, 0)
-            return sample(self.engine, self.policy, problems, n, self.sampling, keys)
+            with sampling_on(self.policy, self.device):
+                self.engine.sync(self.policy, 0)
+                return sample(self.engine, self.policy, problems, n, self.sampling, keys)
         finally:
             self.policy.template = own
 

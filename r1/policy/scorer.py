@@ -57,10 +57,12 @@ class Scorer(nn.Module):
         """[1, H]"""
         return self.model.score.weight
 
-    def encode(self, problem: Problem, response: str) -> list[int]:
-        """Token ids of prompt, response and end of sequence."""
+    def encode(self, problem: Problem, response: str, longest: int = 8192) -> list[int]:
+        """Token ids of prompt, response and end of sequence. Of more than `longest` the middle is left out: at the end stand the
+        summary and the token that the score is read at."""
         prompt = encode_prompt(problem, self.template, self.tokenizer, frozenset([self.eos_id]))
-        return [*prompt, *self.tokenizer(response, add_special_tokens=False)["input_ids"], self.eos_id]
+        ids = [*prompt, *self.tokenizer(response, add_special_tokens=False)["input_ids"], self.eos_id]
+        return ids if len(ids) <= longest else ids[: longest // 2] + ids[longest // 2 - longest :]
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """[B] float32 scores of B rows of token ids, padded on the right."""

@@ -41,7 +41,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 def random_policy(
     shape: str = "qwen2_5_0_5b",
     template: Template | str = "r1_zero",
-    dtype: Literal["float32", "bfloat16"] = "bfloat16",
+    dtype: Literal["float32", "bfloat16"] = "float32",
     gradient_checkpointing: bool = True,
     max_length: int = 32768,
     layers: int | None = None,

@@ -48,7 +48,7 @@ _VERDICTS = {"correct": 1.0, "true": 1.0, "yes": 1.0, "incorrect": 0.0, "false":
 class LocalModel:
     """A Hugging Face causal model in this process as the judge, decoded greedily. Loaded at the first question."""
 
-    def __init__(self, path: str, max_tokens: int = 512, device: str = "cpu", dtype: str = "auto") -> None:
+    def __init__(self, path: str, max_tokens: int = 512, device: str = "auto", dtype: str = "auto") -> None:
         self.path, self.max_tokens, self.device, self.dtype = path, max_tokens, device, dtype
         self._loaded: Any = None
         self._lock = threading.Lock()
@@ -61,15 +61,17 @@ class LocalModel:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        from r1.policy.placement import device_of
+
         with self._lock:  # one model, one question at a time
             if self._loaded is None:
-                model = AutoModelForCausalLM.from_pretrained(self.path, dtype=self.dtype).to(self.device).eval()
+                model = AutoModelForCausalLM.from_pretrained(self.path, dtype=self.dtype).to(device_of(self.device)).eval()
                 self._loaded = AutoTokenizer.from_pretrained(self.path), model
             tokenizer, model = self._loaded
             if tokenizer.chat_template:
                 messages = [{"role": "user", "content": prompt}]
                 prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=not tokenizer.chat_template).to(self.device)
+            inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=not tokenizer.chat_template).to(model.device)
             with torch.no_grad():
                 output = model.generate(**inputs, max_new_tokens=self.max_tokens, do_sample=False)
             return tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)

@@ -23,6 +23,8 @@ class Preference:
     template  how the prompt is rendered: the one the model was trained with
     domains   the problems' domains that are scored; null for all
     squash    sigmoid of the score, 0 ... 1, so that weights of several models can be compared; else the score itself
+    max_tokens   a longer response is read without its middle
+    device    "auto": this process's GPU where there is one
     missing   the value of a completion without a summary (a thought that was cut off): the worst there is
     """
 
@@ -36,7 +38,7 @@ class Preference:
         missing: float = 0.0,
         batch_size: int = 16,
         max_tokens: int = 8192,
-        device: str = "cpu",
+        device: str = "auto",
     ) -> None:
         if judged not in ("summary", "whole"):
             raise ValueError(f"a preference model judges the 'summary' or the 'whole' response, got {judged!r}")
@@ -67,7 +69,7 @@ class Preference:
 
         if self._scorer is None:
             self._scorer = self._load()
-        rows = [self._scorer.encode(problem, text)[: self.max_tokens] for problem, text in texts]
+        rows = [self._scorer.encode(problem, text, self.max_tokens) for problem, text in texts]
         with torch.no_grad():
             scores = self._scorer(rows)
         return (torch.sigmoid(scores) if self.squash else scores).tolist()
@@ -75,11 +77,12 @@ class Preference:
     def _load(self) -> Scorer:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+        from r1.policy.placement import device_of
         from r1.policy.prompts import named
         from r1.policy.scorer import Scorer
 
         tokenizer = AutoTokenizer.from_pretrained(self.model)
-        model = AutoModelForSequenceClassification.from_pretrained(self.model).to(self.device).eval()
+        model = AutoModelForSequenceClassification.from_pretrained(self.model).to(device_of(self.device)).eval()
         if model.config.num_labels != 1:
             raise ValueError(f"a preference model has one output, {self.model!r} has {model.config.num_labels}")
         if tokenizer.eos_token_id is None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from r1 import checkpoints, metrics, repro
+from r1.policy.placement import warn_of_narrow_weights
 from r1.policy.sharding import from_all_ranks, is_sharded, shard
 from r1.records import Batch
 from r1.rewards import Reward
@@ -53,6 +54,7 @@ class Stage(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        warn_of_narrow_weights(policy)
         if steps < 1:
             raise ValueError(f"a stage needs at least one step, got steps={steps}")
         self.automatic_optimization = False

@@ -29,7 +29,7 @@ class RewardModel(Stage):
 
     judged      what of a response is read: "summary", what follows the thought (the paper's helpfulness), or "whole" (harmlessness)
     batch_size  pairs or labelled responses of one update; the paper: 256
-    max_tokens  rows longer than this lose their end
+    max_tokens  longer rows lose their middle
     micro_rows  rows of one forward pass
     """
 
@@ -94,7 +94,7 @@ class RewardModel(Stage):
 
     def scores(self, texts: Sequence[tuple[Problem, str]]) -> Tensor:
         """[B] scores of responses, each to its problem."""
-        return self.policy([self.policy.encode(problem, self._read(text))[: self.max_tokens] for problem, text in texts])
+        return self.policy([self.policy.encode(problem, self._read(text), self.max_tokens) for problem, text in texts])
 
     def _read(self, response: str) -> str:
         return parse(response).summary if self.judged == "summary" else response

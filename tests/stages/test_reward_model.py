@@ -74,6 +74,18 @@ def test_a_score_does_not_depend_on_the_rows_beside_it(lab):
     assert rows[0][-1] == scorer.eos_id
 
 
+def test_of_a_long_response_the_middle_is_left_out_and_the_end_is_read(lab):
+    scorer = new_stage(lab).policy
+    whole = scorer.encode(PROBLEM, "good bad good 1 2 3")
+    assert scorer.encode(PROBLEM, "good bad good 1 2 3", len(whole)) == whole
+    assert scorer.encode(PROBLEM, "good bad good 1 2 3", 5) == whole[:2] + whole[-3:]
+    stage = new_stage(lab, max_tokens=5)
+    torch.nn.init.normal_(stage.policy.model.score.weight)
+    with torch.no_grad():
+        good, bad = stage.scores([(PROBLEM, "1 1 1 1 1 1 1 good"), (PROBLEM, "1 1 1 1 1 1 1 bad")])
+    assert good != bad
+
+
 def test_helpfulness_reads_the_summary_alone(lab):
     stage = new_stage(lab, judged="summary")
     torch.nn.init.normal_(stage.policy.model.score.weight)
