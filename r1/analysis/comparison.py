@@ -107,9 +107,10 @@ def _rows(benchmark: str, first: Mapping[str, Any], second: Mapping[str, Any]) -
             means = [sum(map(value, side)) / len(side) for side in (before, after)]
             found.append(_row(benchmark, figure, means, pair, (pair.difference, pair.problems, pair.p)))
     for figure, of in BY_PROBLEM.items():
-        values = [[float(of(row)) for row in side] for side in rows]
-        means = [sum(side) / len(side) for side in values]
-        found.append(_row(benchmark, figure, means, None, paired([y - x for x, y in zip(*values)])))
+        pairs = [(x, y) for x, y in zip(*([of(row) for row in side] for side in rows)) if x is not None and y is not None]
+        if pairs:  # rows that an earlier version wrote hold fewer figures
+            means = [sum(side) / len(side) for side in zip(*pairs)]
+            found.append(_row(benchmark, figure, means, None, paired([y - x for x, y in pairs])))
     return found
 
 

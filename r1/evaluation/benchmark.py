@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from r1.rewards import Reward
 
 PAPER_SAMPLING = Sampling(temperature=0.6, top_p=0.95, max_new_tokens=32768)  # v2 D.1
-# Beside the scores: what each row of a report holds by problem.
-BY_PROBLEM: dict[str, Callable[[Mapping[str, Any]], float]] = {
+# Beside the scores: what each row of a report holds by problem; None where this problem has no such figure.
+BY_PROBLEM: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
     "mean_length": lambda row: row["mean_length"],
     "reflection_rate": lambda row: row["reflecting"] / row["n"],
+    "language_mixing": lambda row: row["mixed"] / row["n"] if "mixed" in row else None,
+    "language_consistency": lambda row: row.get("consistency"),
 }
 Progress = Callable[[int, int], None]  # samples done, samples in all
 
@@ -181,7 +183,9 @@ def figures(report: EvalReport) -> dict[str, float]:
         out |= {name: estimate.value, f"{name}_low": estimate.problems[0], f"{name}_high": estimate.problems[1]}
     out |= {"mean_length": report.mean_length, "truncated": report.truncated, **report.rates}
     for name, of in BY_PROBLEM.items():
-        values = [of(row) for row in report.problems if row["n"]]
+        values = [value for row in report.problems if row["n"] and (value := of(row)) is not None]
+        if name not in out or not values:
+            continue
         low, high = mean_interval(values) if name == "mean_length" else problems_interval(values)
         out |= {f"{name}_low": low, f"{name}_high": high}
     return {name: value for name, value in out.items() if math.isfinite(value)}

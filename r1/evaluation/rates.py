@@ -35,9 +35,9 @@ def rates(problems: Sequence[Sequence[Look]]) -> dict[str, float]:
         "format": _mean([look.format_ok for look in every]),
         "repetition": _mean([look.repetition for look in every]),
     }
-    worded = [look.consistency for look in every if look.consistency is not None]
-    if worded:
-        found["language_consistency"] = _mean(worded)
+    consistency = mean_consistency(every)
+    if consistency is not None:
+        found["language_consistency"] = consistency
     with_it = [look.correct for look in every if look.reflects]
     without = [look.correct for look in every if not look.reflects]
     if with_it:
@@ -45,6 +45,12 @@ def rates(problems: Sequence[Sequence[Look]]) -> dict[str, float]:
     if without:
         found["accuracy/plain"] = _mean(without)
     return found | within_problems(problems)
+
+
+def mean_consistency(looks: Sequence[Look]) -> float | None:
+    """Of the samples that have words; None where none has."""
+    worded = [look.consistency for look in looks if look.consistency is not None]
+    return _mean(worded) if worded else None
 
 
 def within_problems(problems: Sequence[Sequence[Look]]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from r1.analysis.reflection import mixes_languages, reflects, repetition
 from r1.evaluation.intervals import Tally
-from r1.evaluation.rates import Look
+from r1.evaluation.rates import Look, mean_consistency
 from r1.grading import cluster, correct, parse, r1_format, r1_zero_format
 from r1.records import Group, Trace
 from r1.repro import key
@@ -42,6 +42,8 @@ class Assessed:
             "unparsed": self.tally.unparsed,
             "answers": sorted(classes, key=lambda c: -c["count"]),
             "reflecting": sum(look.reflects for look in self.looks),
+            "mixed": sum(look.mixed for look in self.looks),
+            "consistency": mean_consistency(self.looks),
             "mean_length": sum(len(t.token_ids) for t in self.group.traces) / max(1, len(self.group)),
         }
         return row | {"unjudged": self.unjudged} if self.unjudged else row

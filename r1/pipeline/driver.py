@@ -22,10 +22,9 @@ from r1.build import ConfigError
 from r1.pipeline.execute import Execute, in_process
 from r1.pipeline.plan import OUTPUTS, Step, identity
 from r1.pipeline.recipe import OWN, Recipe, evaluation, resolved
-from r1.pipeline.store import Record, Store, content_hash, point, write_atomically
+from r1.pipeline.store import ERROR, Record, Store, content_hash, point, write_atomically
 from r1.schema import closest
 
-ERROR = "error.txt"
 Kind = Literal["done", "next", "stale", "unfinished", "waiting"]
 
 
@@ -78,13 +77,16 @@ class Driver:
         self.execute, self.after, self.say = execute, after, say
 
     def states(self, as_they_are: Iterable[str] = ()) -> dict[str, State]:
-        """The state of every node, in order. Nodes of `as_they_are` count with their newest version, though it be stale."""
+        """The state of every node, in order. Nodes of `as_they_are` count with their newest version of this seed, though it be stale."""
         kept = set(as_they_are)
         found: dict[str, State] = {}
         for name, step in self.steps.items():
             state = self._state(step, found)
-            if name in kept and state.record is None and state.previous is not None:
-                state = State("done", state.ingredients, state.previous, state.previous)
+            if name in kept and state.record is None:
+                seed = step.seen.get("seed")
+                ours = [version for version in self.store.versions(name) if version.ingredients["config"].get("seed") == seed]
+                if ours:
+                    state = State("done", state.ingredients, ours[0], ours[0])
             found[name] = state
         return found
 
@@ -105,12 +107,13 @@ class Driver:
     def run(self, first: str | None = None, last: str | None = None, only: str | None = None) -> dict[str, State]:
         """Make what is selected and not done, in order; the states after it. NodeFailed stops the run.
 
-        first   start here: what comes before is taken as it is, even if its config or code has changed since
+        first   start here: what comes before is taken as it is, the newest of this seed, even if its config or code has changed since
         last    stop here: this node and what it needs
         only    this node alone
         """
         chosen = self.select(first, last, only)
         as_they_are = set(self.steps) - set(chosen)
+        self._tell_what_is_taken(as_they_are & {need for name in chosen for need in self.steps[name].needs}, as_they_are)
         for number, name in enumerate(chosen, start=1):
             states = self.states(as_they_are)
             place = f"[{number:>{len(str(len(chosen)))}}/{len(chosen)}] {name:<{max(map(len, chosen))}}"
@@ -124,6 +127,13 @@ class Driver:
             states = self.states(as_they_are)
             self._publish(states)
         return self.states(as_they_are)
+
+    def _tell_what_is_taken(self, names: Iterable[str], as_they_are: Iterable[str]) -> None:
+        states = self.states(as_they_are)
+        for name in sorted(names):
+            record = states[name].record
+            if record is not None and record.identity != states[name].identity:
+                self.say(f"{name} is taken as it is, {record.folder.name}, though its config, code or inputs have changed since")
 
     def select(self, first: str | None, last: str | None, only: str | None) -> list[str]:
         """Names of the nodes that a run makes, in order. ConfigError for an unknown name or an empty choice."""

@@ -4,7 +4,8 @@
     ledger.md     the table, to paste               ledger.svg    the picture
 
 Whether a claim of the papers shows is decided by intervals: one side lies above the other if its 95 % interval over problems lies
-wholly above the other's. Where they overlap, the ledger says so and claims nothing.
+wholly above the other's; it is at least the other if its interval reaches no more than `MARGIN` below it. Where they overlap, the
+ledger says so and claims nothing, and of a figure without an interval it claims nothing either.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from r1.pipeline.driver import State
 
 JSON = "ledger.json"
+MARGIN = 0.05  # five points, or five per cent of a length
 
 
 def write(root: Path, recipe: Recipe, states: Mapping[str, State]) -> dict[str, Any] | None:
@@ -91,26 +93,31 @@ def held_against(claim: Claim, columns: Mapping[str, Mapping[str, Any]]) -> dict
         "against": claim.against,
         "is": claim.is_,
     }
-    if None in sides:
-        return out | {"holds": None, "reads": f"{claim.figure} of {claim.stage} or {claim.against} is missing"}
+    missing = [name for name, side in zip((claim.stage, claim.against), sides) if side is None]
+    if missing:
+        return out | {"holds": None, "reads": f"{claim.figure} of {' and of '.join(missing)} is missing, or has no interval"}
     (_, low, high), (other, other_low, other_high) = sides
-    holds = {"higher": low > other_high, "lower": high < other_low, "at_least": high >= other}[claim.is_]
     percent = not claim.figure.endswith("length")
+    margin = MARGIN if percent else MARGIN * other
+    holds = {"higher": low > other_high, "lower": high < other_low, "at_least": low >= other - margin}[claim.is_]
     told = [
-        f"{name} {shown(v, percent)}" + (f" ({shown(a, percent)} to {shown(b, percent)})" if a < b else "")
-        for name, (v, a, b) in zip((claim.stage, claim.against), sides)
+        f"{n} {shown(v, percent)} ({shown(a, percent)} to {shown(b, percent)})"
+        for n, (v, a, b) in zip((claim.stage, claim.against), sides)
     ]
-    overlap = low <= other_high and other_low <= high and low < high
-    reads = f"{claim.figure}: {told[0]}, {told[1]}" + ("; the intervals overlap" if overlap and claim.is_ != "at_least" else "")
+    reads = f"{claim.figure}: {told[0]}, {told[1]}"
+    if claim.is_ == "at_least":
+        reads += "" if holds else f"; the interval reaches more than {100 * MARGIN:.0f} {'points' if percent else '%'} below"
+    elif low <= other_high and other_low <= high:
+        reads += "; the intervals overlap"
     return out | {"holds": bool(holds), "reads": reads}
 
 
 def _estimate(column: Mapping[str, Any] | None, figure: str) -> tuple[float, float, float] | None:
-    """(value, low, high) of a figure on the first benchmark that has it; a figure without an interval is its own bounds."""
+    """(value, low, high) of a figure on the first benchmark that has it with its interval."""
     for figures in (column or {}).get("evaluations", {}).values():
-        if figures.get(figure) is not None:
-            value = float(figures[figure])
-            return value, float(figures.get(f"{figure}_low", value)), float(figures.get(f"{figure}_high", value))
+        found = tuple(figures.get(f"{figure}{end}") for end in ("", "_low", "_high"))
+        if None not in found:
+            return found
     return None
 
 

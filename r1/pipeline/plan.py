@@ -72,7 +72,7 @@ class Step:
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """File of the disk that the config names -> digest; of a folder (a model) the names and sizes of what is in it."""
+        """File of the disk that the config names -> digest (see `file_digest`)."""
         return {name: file_digest(Path(name)) for name in sorted(_paths(self.seen))}
 
     def ingredients(self, inputs: Mapping[str, str]) -> dict[str, Any]:
@@ -132,8 +132,20 @@ def _names_something(text: str) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """Content hash of a file; of a folder, that of the names and sizes in it, since a model is too large to read every time."""
+    """Content hash of a file; of a folder, that of the names, sizes and spread samples of what is in it: a model is too large to
+    read every time, and one that was trained on differs nearly everywhere."""
     if path.is_file():
         return content_hash(path)
-    listing = [(str(file.relative_to(path)), file.stat().st_size) for file in sorted(path.rglob("*")) if file.is_file()]
-    return identity({"listing": listing})
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return identity({"listing": [(str(file.relative_to(path)), file.stat().st_size, _spread(file)) for file in files]})
+
+
+def _spread(file: Path) -> str:
+    """Hash of 64 blocks of 16 KiB at equal distances, the first and the last byte among them; of a file no larger than they, all of it."""
+    blocks, width, size = 64, 2**14, file.stat().st_size
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        for i in range(blocks):
+            opened.seek(i * (size - width) // (blocks - 1) if size > blocks * width else i * width)
+            digest.update(opened.read(width))
+    return digest.hexdigest()[:16]

@@ -50,16 +50,18 @@ class Claim:
     figure: str
     stage: str
     against: str
-    is_: str  # higher | lower | at_least: the interval's upper end is not below the other's value
+    is_: str  # higher | lower | at_least, see `ledger.held_against`
 
 
 @dataclass(frozen=True)
 class Column:
-    """One stage in the ledger. `against` is the column that its deltas are taken to; None takes none."""
+    """One stage in the ledger. `against` is the column that its deltas are taken to; None takes none. `eval`: what its evaluation
+    needs otherwise than the others', such as the template it was trained with."""
 
     node: str
     label: str
     against: str | None = None
+    eval: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class LedgerPlan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Nodes by name, in the order they were written, and the ledger. `common` goes before every node's own overrides."""
+    """Nodes by name, in the order they were written, and the ledger. `common` goes before every node's own overrides; evaluations have `ledger.eval`."""
 
     name: str
     nodes: Mapping[str, Node]
@@ -92,14 +94,14 @@ def read_recipe(content: Mapping[str, Any]) -> Recipe:
     return Recipe(str(content.get("name") or "recipe"), nodes, str(content.get("about") or ""), ledger)
 
 
-def with_evaluations(recipe: Recipe, common: Sequence[str] = ()) -> dict[str, Node]:
+def with_evaluations(recipe: Recipe) -> dict[str, Node]:
     """The recipe's nodes, and after each one that the ledger shows the node that evaluates it."""
-    shown = {column.node for column in recipe.ledger.columns} if recipe.ledger.eval else set()
+    shown = {column.node: column.eval for column in recipe.ledger.columns if recipe.ledger.eval}
     found: dict[str, Node] = {}
     for name, node in recipe.nodes.items():
         found[name] = node
         if name in shown:
-            overrides = (f"policy.path=@{name}/hf", *recipe.ledger.eval)
+            overrides = (f"policy.path=@{name}/hf", *recipe.ledger.eval, *shown[name])
             found[evaluation(name)] = Node(evaluation(name), "eval", overrides, f"what {name} can do")
     return found
 
@@ -180,10 +182,11 @@ def _ledger(value: Mapping[str, Any], nodes: Mapping[str, Node]) -> LedgerPlan:
         if given is None:
             continue
         given = {"label": given} if isinstance(given, str) else given
-        _only(given, ("label", "against"), where)
+        _only(given, ("label", "against", "eval"), where)
         _known(name, nodes, where)
         before = columns[-1].node if columns else None
-        columns.append(Column(name, str(given.get("label") or name), given.get("against", before)))
+        own = _strings(given.get("eval") or (), f"{where}.eval")
+        columns.append(Column(name, str(given.get("label") or name), given.get("against", before), own))
     names = [column.node for column in columns]
     for column in columns:
         if column.against is not None:

@@ -54,7 +54,10 @@ class ModelRewriter:
         self.sampler, self.instruction = sampler, instruction
 
     def __call__(self, desk: Desk, rows: Sequence[Row]) -> list[Row]:
-        replies = desk.sample("rewrite", self.sampler, [self._ask(row) for row in rows], n=1, scored=False)
+        if not rows:
+            return []
+        name = f"{rows[0].provenance['way']}-rewritten"  # two ways may have a rewriter each
+        replies = desk.sample(name, self.sampler, [self._ask(row) for row in rows], n=1, scored=False)
         return [self._read(row, reply) for row, reply in zip(rows, replies, strict=True)]
 
     def _ask(self, row: Row) -> Problem:

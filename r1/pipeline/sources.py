@@ -3,7 +3,8 @@
 From the module of each `_target_` in a node's config, imports are followed through this package (and through modules of the
 user's own, outside site-packages): those at the top of a file and those inside functions, but not those that only type checkers
 make. A name imported from a package is followed to the file that defines it, so a stage that uses `Reward` does not depend on
-every reward there is. Of each file, what counts is the code: comments, docstrings and layout may change freely.
+every reward there is. Of each file, what counts is the code: comments, docstrings and layout may change freely. A file of data that code reads from beside
+itself counts whole.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def digests(modules: Sequence[str], follow: bool = True) -> dict[str, str]:
     while waiting:
         module = waiting.pop()
         if module not in found:
-            found[module] = _digest(str(_file(module)))
+            file = _file(module)
+            found[module] = _digest(str(file))
+            found |= {f"{module}: {path.name}": hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in _beside(file)}
             if follow:
                 waiting += _imported(module)
     return dict(sorted(found.items()))
@@ -59,6 +62,21 @@ def _file(module: str) -> Path | None:
 @cache
 def _digest(file: str) -> str:
     return hashlib.sha256(code_of(Path(file).read_text(encoding="utf-8")).encode()).hexdigest()[:16]
+
+
+@cache
+def _beside(file: Path) -> tuple[Path, ...]:
+    """Files of data beside this one that it reads: `Path(__file__).with_name("examples.jsonl")`."""
+    calls = (node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    named = (
+        call.args[0].value
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr == "with_name"
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    )
+    return tuple(path for name in named if (path := file.with_name(str(name))).is_file())
 
 
 def code_of(source: str) -> str:

@@ -18,7 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-MARKER = "node.json"
+MARKER, LOCK, ERROR = "node.json", ".lock", "error.txt"
+OURS = (MARKER, LOCK, ERROR)  # written by the driver beside what a node makes
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Store:
     def lock(self, folder: Path) -> Iterator[None]:
         """Two pipelines at once must not write one folder. ValueError where another one is at it."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as file:
+        with (folder / LOCK).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -98,14 +99,14 @@ def read_marker(folder: Path) -> Record | None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's files with their names: the same wherever the folder lies."""
+    """SHA-256 of a file, or of a folder's files with their names, but for those of `OURS`: the same wherever the folder lies."""
     if path.is_file():
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
     if not path.is_dir():
         raise ValueError(f"there is no {path}")
     digest = hashlib.sha256()
-    for inner in sorted(p for p in path.rglob("*") if p.is_file()):
+    for inner in sorted(p for p in path.rglob("*") if p.is_file() and p.relative_to(path).as_posix() not in OURS):
         digest.update(f"{inner.relative_to(path).as_posix()}\0{content_hash(inner)}\0".encode())
     return digest.hexdigest()[:16]
 

@@ -11,7 +11,7 @@ The two choices are independent, so the stage is: where do examples come from, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -54,7 +54,8 @@ class Distill(SFT):
 
     traces       trace files of the teacher (`traces/*.jsonl.zst` of its run). Their texts are tokenised anew with the student's
                  template and tokenizer. Truncated ones are never kept: the student would learn not to stop
-    min_reward   keep traces whose total reward is at least this; null keeps all that could be judged
+    right_by     parts of the reward of which the first that applies to a trace must be 1 ([accuracy]; not the total, which a wrong answer
+                 in the right format may bring to 1 as well); null keeps all that could be judged
     per_problem  keep at most so many traces of one problem, the first ones; null keeps all
     on_policy    the student's own samples, drawn anew each step; the reward scores them for the record alone
     teacher      a policy or its folder: learn its distribution. divergence: forward, reverse or jsd with `mixture`; null is forward on
@@ -71,7 +72,7 @@ class Distill(SFT):
         optimizer: Callable[[Policy], Optimizer],
         engine: Engine | None = None,
         traces: str | list[str] | None = None,
-        min_reward: float | None = None,
+        right_by: Sequence[str] | None = None,
         per_problem: int | None = None,
         on_policy: OnPolicy | None = None,
         teacher: Policy | str | None = None,
@@ -93,7 +94,7 @@ class Distill(SFT):
             raise ValueError("`traces` are the teacher's samples, `on_policy` asks for the student's own: leave one of them null")
         asked = dict(divergence=divergence, mixture=mixture, temperature=None if temperature == 1 else temperature)
         _refuse("without a teacher's distribution there is nothing to compare with (set stage.teacher)", asked, teacher is None)
-        kept = dict(min_reward=min_reward, per_problem=per_problem)
+        kept = dict(right_by=right_by, per_problem=per_problem)
         _refuse("only traces are filtered by the reward", kept, traces is None)
         cut = dict(tokens_per_step=tokens_per_step, max_tokens=max_tokens, packing=packing or None)
         _refuse("on-policy a step is all of the student's samples", cut, on_policy is not None)
@@ -105,7 +106,10 @@ class Distill(SFT):
         missing = [str(file) for file in self.files if not file.is_file()]
         if missing or (traces is not None and not self.files):
             raise ValueError(f"expected the teacher's trace files in `stage.traces`, not found: {missing or 'none given'}")
-        self.min_reward, self.per_problem = min_reward, per_problem
+        unknown = sorted(set(right_by or ()) - set(reward.parts))
+        if unknown:
+            raise ValueError(f"right_by names {', '.join(unknown)}, but the reward has {', '.join(sorted(reward.parts))}")
+        self.right_by, self.per_problem = right_by, per_problem
         self.on_policy, self.engine = on_policy, engine
         self.teacher = self._teacher(teacher, divergence, mixture, temperature)
         self.last_groups: list[Group] = []
@@ -174,15 +178,18 @@ class Distill(SFT):
             yield Example(self.policy.encode(trace.problem), [*body, eos])
 
     def keep(self, traces: list[Trace]) -> list[Trace]:
-        """Finished, rewarded traces, at most `per_problem` of each problem."""
+        """Finished, right traces, at most `per_problem` of each problem."""
         kept: dict[str, list[Trace]] = {}
         for trace in self.reward.score([trace for trace in traces if not trace.truncated]):
             of_problem = kept.setdefault(trace.problem.id, [])
-            total = trace.score.total
-            good = total is not None and (self.min_reward is None or total >= self.min_reward)
-            if good and (self.per_problem is None or len(of_problem) < self.per_problem):
+            if self._right(trace) and (self.per_problem is None or len(of_problem) < self.per_problem):
                 of_problem.append(trace)
         return [trace for of_problem in kept.values() for trace in of_problem]
+
+    def _right(self, trace: Trace) -> bool:
+        if self.right_by is None:
+            return trace.score.total is not None
+        return next((value >= 1 for part in self.right_by if (value := trace.score.parts[part]) is not None), False)
 
 
 def _refuse(why: str, options: dict[str, Any], pointless: bool) -> None:

@@ -33,6 +33,7 @@ class SFT(Stage):
     """
 
     policy: Policy
+    counters = (*Stage.counters, "num_tokens")
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class SFT(Stage):
         super().__init__(policy, reward, optimizer, schedule, steps or 1, max_grad_norm, stop_after, seed)
         if (steps is None) == (epochs is None):
             raise ValueError(f"give either `steps` or `epochs` and leave the other null, got steps={steps} and epochs={epochs}")
+        self.num_tokens = 0  # of all examples so far, prompts included
         self.epochs = epochs
         self.fixed_steps = steps
         self.tokens_per_step, self.micro_tokens = tokens_per_step, micro_tokens
@@ -89,6 +91,9 @@ class SFT(Stage):
         """One update on this rank's examples, and its figures."""
         with self.clock("update"):
             stats, figures = self.optimise(self.collate(examples), self.loss)
+        (tokens,) = self.over_ranks(sum(example.length for example in examples))
+        self.num_tokens += int(tokens)
+        figures[metrics.NUM_TOKENS] = float(self.num_tokens)
         return figures | (metrics.of_stats(stats.as_dict()) if stats is not None else {})
 
     def collate(self, examples: list[Example]) -> list[Batch]:

@@ -83,6 +83,14 @@ def test_what_a_rewriter_is_told_and_what_is_no_rewriting(lab: SimpleNamespace) 
         ModelRewriter(lab.Script(say), "Rewrite {question}")
 
 
+def test_each_way_has_the_rewriter_it_was_given(lab: SimpleNamespace) -> None:
+    task = SimpleNamespace(train=[Problem("q/1", "1 + 1 is what?", "2")])
+    zero, first, second = lab.Script(lambda problem, i: ZERO[0]), lab.Script(rewritten), lab.Script(rewritten)
+    ways = {name: Readable(zero, ModelRewriter(model), BEFORE, k=1) for name, model in (("a", first), ("b", second))}
+    ColdStart(task, ways, FILTERS)(lab.desk())
+    assert first.asked == second.asked == [["q/1#0"]]
+
+
 def test_most_drafts_a_problem_are_rewritten(lab: SimpleNamespace) -> None:
     zero, model = lab.Script(lambda problem, i: ZERO[0]), lab.Script(rewritten)
     task = SimpleNamespace(train=[Problem("q/1", "1 + 1 is what?", "2")])

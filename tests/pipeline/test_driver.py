@@ -142,6 +142,27 @@ def test_from_takes_what_comes_before_as_it_is(lab):
     assert lab.kinds(base={"size": 5})["base"] == "stale"
 
 
+def test_from_takes_the_newest_of_its_own_seed_and_says_which(lab):
+    seeded = {name: {"seed": 0} for name in CONFIGS}
+    lab.run(**seeded)
+    lab.run(**({name: {"seed": 1} for name in CONFIGS} | {"base": {"seed": 1, "size": 3}}))
+    lab.run("zero", None, None, **(seeded | {"base": {"seed": 0, "size": 5}, "zero": {"seed": 0, "size": 4}}))
+    assert (lab.folder / "toy" / "zero" / "hf" / "weights").read_text() == "4+1"  # not on the 3 of seed 1, which is newer
+    assert any(line.startswith("base is taken as it is, base-") for line in lab.said)
+    with pytest.raises(ConfigError, match="node zero needs base, which is not done"):
+        lab.run("zero", None, None, **{name: {"seed": 2} for name in CONFIGS})
+
+
+def test_a_whole_folder_can_be_an_input(lab):
+    lab.run(None, "base", None, student={"teacher": "@base"})
+    assert lab.driver(student={"teacher": "@base"}).states()["base"].record.outputs.keys() == {"hf", ""}
+    driver = lab.driver(student={"teacher": "@base"})
+    driver._check_inputs("student", driver.states())  # the marker that came after the hash is not part of it
+    (lab.folder / "toy" / "base" / "more").write_text("1")
+    with pytest.raises(ConfigError, match="is not what base wrote there"):
+        driver._check_inputs("student", driver.states())
+
+
 @pytest.mark.parametrize(
     ("choice", "said"),
     [

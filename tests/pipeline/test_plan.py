@@ -6,8 +6,9 @@ import pytest
 
 from r1.build import ConfigError, compose, plain
 from r1.commands.pipeline import _overrides
-from r1.pipeline.plan import identity, plan
+from r1.pipeline.plan import file_digest, identity, plan
 from r1.pipeline.recipe import read_recipe
+from r1.pipeline.sources import digests
 
 NODES = {
     "base": {"set": ["experiment=tiny_base"]},
@@ -69,6 +70,30 @@ def test_files_on_the_disk_are_part_of_an_identity(tmp_path):
     assert list(before) == [str(data)]
     data.write_text('{"a": 1}\n')
     assert steps(more=node)["more"].files != before
+
+
+@pytest.mark.parametrize("size", [100, 3 * 2**20])
+def test_a_model_of_the_same_size_with_other_weights_is_another_input(tmp_path, size):
+    (tmp_path / "model").mkdir()
+    file = tmp_path / "model" / "model.safetensors"
+    file.write_bytes(bytes(size))
+    before = file_digest(tmp_path / "model")
+    assert file_digest(tmp_path / "model") == before
+    file.write_bytes(bytes(size - 1) + b"1")
+    assert file_digest(tmp_path / "model") != before
+
+
+def test_data_that_code_reads_from_beside_itself_is_part_of_an_identity():
+    assert "r1.pipeline.prompting: examples.jsonl" in digests(["r1.pipeline.prompting"], follow=False)
+
+
+def test_what_a_column_asks_of_its_evaluation_comes_last():
+    ledger = {
+        "eval": ["template=chat", "benchmark=[pair_countdown_test]"],
+        "stages": {"zero": {"eval": ["template=r1_zero"]}, "base": "base"},
+    }
+    found = plan(read_recipe({"name": "toy", "nodes": NODES, "ledger": ledger}))
+    assert [found[f"{name}.eval"].config["template"]["name"] for name in ("zero", "base")] == ["r1_zero", "chat"]
 
 
 def test_experiments_may_lie_elsewhere(tmp_path):

@@ -34,7 +34,7 @@ STAGES = {
     "sft": ["stage=sft", "task=documents", "stage.steps=9", "stage.epochs=null", "stage.tokens_per_step=64", "stage.micro_tokens=24",
             "stage.max_tokens=40", "stage.packing=false"],
     "distill": ["stage=distill", "stage.steps=7", "stage.epochs=null", "stage.tokens_per_step=64", "stage.micro_tokens=40",
-                "stage.max_tokens=40", "stage.min_reward=-9", "optimizer=muon"],
+                "stage.max_tokens=40", "stage.right_by=null", "optimizer=muon"],
     # 8 pairs, four a step: an epoch of two
     "reward_model": ["stage=reward_model", "task=preferences", "stage.steps=7", "stage.epochs=null", "stage.batch_size=4",
                      "stage.micro_rows=2", "task.validation=2"],

@@ -16,10 +16,10 @@ from r1 import metrics
 from r1.policy import Policy
 from r1.policy.tiny import tiny_policy
 from r1.records import Problem, Trace
-from r1.rewards import Reward
+from r1.rewards import Accuracy, Format, Reward
 from r1.rollout.engine import Sampling
 from r1.rollout.hf import HFEngine
-from r1.rollout.trace_file import TraceWriter
+from r1.rollout.trace_file import TraceWriter, read_traces
 from r1.stages import Distill
 from r1.stages.distill import OnPolicy
 from r1.stages.optimizers import adamw
@@ -64,8 +64,8 @@ def on_policy(prompts: int = 4, samples: int = 2) -> OnPolicy:
 
 
 class TestSamplesOfTheTeacher:
-    def test_finished_traces_that_the_reward_likes_are_learned(self, lab, traces):
-        stage = new(lab, traces=traces, min_reward=1.0)
+    def test_finished_and_right_traces_are_learned(self, lab, traces):
+        stage = new(lab, traces=traces, right_by=["good"])
         bodies = [stage.policy.decode(e.completion_ids) for e in stage.examples(None)]
         assert bodies == ["good", "good good", "good 3"]  # not "bad", and not the truncated one
         assert [stage.policy.decode(e.completion_ids) for e in new(lab, traces=traces).examples(None)] == [
@@ -74,6 +74,22 @@ class TestSamplesOfTheTeacher:
             bodies[2],
         ]
         lab.fit(stage)
+
+    def test_a_wrong_answer_in_the_right_format_is_not_learned(self, lab, tmp_path):
+        """Its total is that of a right answer in no format: 1 of 2."""
+        problem = Problem("p", "1 + 1 is what?", "2")
+        texts = ["<think> a </think> <answer> 2 </answer>", "<think> a </think> <answer> 3 </answer>", "<answer> 2 </answer>"]
+        TraceWriter(tmp_path / "t.jsonl").write(
+            [Trace(problem, [3], [4], [-1.0], text, "stop") for text in texts], step=1, stage="grpo", phase="train"
+        )
+        stage = new(lab, traces=str(tmp_path / "t.jsonl"), reward=Reward({"accuracy": Accuracy(), "format": Format()},
+                    {"accuracy": 1.0, "format": 1.0}), right_by=["accuracy"])  # fmt: skip
+        kept = stage.keep([trace for trace, _ in read_traces(tmp_path / "t.jsonl")])
+        assert [trace.text for trace in kept] == [texts[0], texts[2]]
+
+    def test_parts_that_the_reward_has_not_are_named(self, lab, traces):
+        with pytest.raises(ValueError, match="right_by names accuracy, but the reward has good"):
+            new(lab, traces=traces, right_by=["accuracy"])
 
     def test_at_most_so_many_of_one_problem(self, lab, traces):
         stage = new(lab, traces=traces, per_problem=1)
@@ -215,7 +231,7 @@ class TestOnPolicy:
     ("changes", "message"),
     [
         (dict(traces="x", on_policy=on_policy()), "leave one of them null"),
-        (dict(min_reward=1.0), "only traces are filtered.*min_reward=1.0 would be ignored"),
+        (dict(right_by=["x"]), r"only traces are filtered.*right_by=\['x'\] would be ignored"),
         (dict(on_policy=on_policy()), "needs a `teacher`"),
         (dict(on_policy=on_policy(), teacher="x", engine=None), "needs an `engine`"),
         (dict(traces="x", divergence="reverse"), "stage.teacher.*divergence=reverse would be ignored"),
