@@ -95,6 +95,8 @@ def _agrees(here: Any, fact: Mapping[str, Any]) -> bool:
     if "between" in fact:
         return number and fact["between"][0] <= here <= fact["between"][1]
     value = fact["value"]
+    if value is None:
+        return here is None or here == ABSENT
     return math.isclose(here, value) if number and isinstance(value, int | float) else here == value
 
 
@@ -127,8 +129,11 @@ def derived(config: Mapping[str, Any]) -> dict[str, Any]:
         figures["derived.outputs_per_rollout"] = outputs
         figures["derived.outputs_per_update"] = outputs // stage["minibatches"]
         figures["derived.updates"] = updates
-        limits = (stage.get("length_schedule") or {}).values()
-        figures["derived.longest"] = max([stage["sampling"]["max_new_tokens"], *limits])
+        lengths = stage.get("length_schedule") or {}
+        figures["derived.longest"] = max([stage["sampling"]["max_new_tokens"], *lengths.values()])
+        figures["derived.longer_from"] = min(map(int, lengths), default=ABSENT)
+        general = (config.get("task", {}).get("starts") or {}).get("general")
+        figures["derived.general_updates"] = ABSENT if general is None else updates - general
         starts = [start for part, start in (config["reward"].get("starts") or {}).items() if part in PREFERENCES]
         figures["derived.preference_updates"] = updates - min(starts) if starts else ABSENT
     return figures

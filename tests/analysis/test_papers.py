@@ -17,7 +17,7 @@ PRESETS = {
     "r1_all_scenarios": {"objective.ratio", "derived.updates"},  # 1,700 updates are no whole number of rollouts
     "zero_qwen_32b": {"objective.ratio"},
     "r1_zero": {"objective.ratio", "derived.outputs_per_rollout", "stage.minibatches", "derived.updates", "stage.sampling.max_new_tokens",
-                "derived.longest"},
+                "derived.longest", "derived.longer_from"},
     "r1_cold_start": set(), "r1_sft": set(), "reward_model": set(), "harmlessness_model": set(), "distill": set(),
     "distill_qwen_1_5b": set(), "distill_qwen_7b": set(), "distill_qwen_14b": set(), "distill_qwen_32b": set(),
     "distill_llama_8b": set(), "distill_llama_70b": set(),
@@ -54,6 +54,23 @@ def test_the_clips_of_public_copies_are_named(clip):
     assert found["objective.clip_high"].stated == "10"
     odd = beside("R1 v2", "experiment=r1_zero_paper", "objective.clip_high=5").departures
     assert next(d for d in odd if d.key == "objective.clip_high").copied is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "keys"),
+    [
+        (["objective.surrogate=cispo", "objective.entropy_coef=0.1", "objective.dual_clip=3"],
+         {"objective.surrogate", "objective.entropy_coef", "objective.dual_clip"}),
+        (["stage.dynamic_sampling=3", "stage.mask_truncated=true", "stage.aggregation=dapo", "stage.sampling.top_p=0.9"],
+         {"stage.dynamic_sampling", "stage.mask_truncated", "stage.aggregation", "stage.sampling.top_p"}),
+        (["policy/lora=default"], {"policy.lora"}),
+        (["task.starts.general=0", "reward.weights.helpfulness=0"], {"derived.general_updates", "reward.weights.helpfulness"}),
+    ],
+)  # fmt: skip
+def test_what_the_equation_has_not_is_told(overrides, keys):
+    assert {d.key for d in beside("R1 v2", "experiment=r1_all_scenarios", *overrides).departures} == PRESETS[
+        "r1_all_scenarios"
+    ] | keys
 
 
 def test_papers_differ_among_themselves():
@@ -104,7 +121,7 @@ def test_the_command_reads_overrides_and_run_folders(tmp_path: Path, capsys, mon
     monkeypatch.setenv("COLUMNS", "200")
     assert paper_diff.main(["experiment=r1_zero_paper", "objective.clip_high=0.2"]) == 0
     said = capsys.readouterr().out
-    assert "21 of 23 stated settings agree" in said
+    assert "33 of 35 stated settings agree" in said
     assert "public copies" in " ".join(said.replace("│", " ").split())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config("experiment=reward_model", "optimizer.lr=1e-3")))
     paper_diff.main([str(tmp_path), "--json"])
