@@ -18,9 +18,8 @@ class ReflectionCallback(Callback):
     leaves out."""
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        groups = rollouts(pl_module)
-        if groups:
-            found = behaviour(groups, getattr(pl_module, "over_ranks", _alone))
+        if hasattr(pl_module, "last_groups"):  # on every rank, also one that was dealt no group: they add up together
+            found = behaviour(rollouts(pl_module), getattr(pl_module, "over_ranks", _alone))
             log_figures(trainer, found, steps_done(trainer, pl_module))
 
 

@@ -145,7 +145,8 @@ class GRPO(Stage):
 
     def rollout(self, problems: list[Problem]) -> list[Group]:
         """This step's groups: those sampled ahead, where there are any, else sampled now."""
-        return (self.ahead and self.ahead.take()) or self.sample(problems)
+        taken = self.ahead.take() if self.ahead is not None else None
+        return self.sample(problems) if taken is None else taken  # a rank that was dealt no group took none: []
 
     def sample(self, problems: list[Problem]) -> list[Group]:
         """G completions for each of this rank's problems, with the weights of now."""

@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 from r1 import metrics
+from r1.callbacks import ReflectionCallback, SignalCallback
 from r1.losses import advantages
 from r1.policy.sharding import gathered_model, is_sharded
 from r1.rewards import Reward
@@ -40,10 +41,11 @@ CASES: dict[str, dict[str, Any]] = {
     ),
     "kl in reward": dict(kl_in_reward=0.5, old_logp="policy", prompts_per_step=3),
     "one group": dict(prompts_per_step=1),
+    "one group, a step ahead": dict(prompts_per_step=1, rollout_ahead=True, old_logp="policy", steps=3),
 }
 FIGURES = (
     metrics.LOSS, metrics.GRAD_NORM, metrics.REWARD, metrics.REWARD_STD, metrics.MEAN_LENGTH, metrics.MAX_LENGTH, metrics.ENTROPY,
-    metrics.RATIO_MAX, metrics.part_mean("good"), metrics.part_std("good"),
+    metrics.RATIO_MAX, metrics.part_mean("good"), metrics.part_std("good"), metrics.REPETITION,
 )  # fmt: skip
 
 
@@ -51,6 +53,11 @@ def trainer(strategy: Any = "auto", devices: int = 1, **options: Any) -> Trainer
     options = {"enable_checkpointing": False, **options}
     return Trainer(accelerator="cpu", devices=devices, strategy=strategy, max_epochs=1, logger=False, enable_progress_bar=False,
                    enable_model_summary=False, **options)  # fmt: skip
+
+
+def watchers() -> list[Any]:
+    """The callbacks that look at a step's groups: a rank that was dealt none must take part in what they add up."""
+    return [ReflectionCallback(), SignalCallback()]
 
 
 def sharded(whole_file: bool = False) -> ModelParallelStrategy:
@@ -80,13 +87,13 @@ def test_two_ranks_equal_one_process(lab, tmp_path: Path, strategy: str) -> None
         results = {}
         for case in CASES:
             stage = new_stage(lab, case)
-            results[case] = run(stage, lab, trainer("ddp" if strategy == "ddp" else sharded(), 2))
+            results[case] = run(stage, lab, trainer("ddp" if strategy == "ddp" else sharded(), 2, callbacks=watchers()))
             assert is_sharded(stage.policy) == (strategy == "fsdp2")
         return results
 
     first, second = on_two_ranks(work, tmp_path, timeout=300)
     for case in CASES:
-        alone, figures = run(new_stage(lab, case), lab, trainer())
+        alone, figures = run(new_stage(lab, case), lab, trainer(callbacks=watchers()))
         assert torch.equal(first[case][0], second[case][0]), case
         assert torch.allclose(first[case][0], alone, atol=2e-6), (case, (first[case][0] - alone).abs().max())
         assert set(figures) == set(first[case][1]), case
