@@ -128,7 +128,17 @@ def test_the_recipes_are_whole(name, options):
     if name == "r1":  # v2 3.2.2: the last 400 of 1,700 updates, in whole rollouts of 16
         late = found["r1"].config["reward"]["starts"] | found["r1"].config["task"]["starts"]
         assert late == {"helpfulness": 1296, "harmlessness": 1296, "reasoning": 0, "general": 1296}
-        assert [found[n].config["optimizer"]["lr"] for n in ("r1_zero", "dev1", "dev3", "student")] == [3e-6, 5e-5, 5e-5, 1e-4]
+        assert [found[n].config["optimizer"]["lr"] for n in ("r1_zero", "dev1", "dev3", "student", "student_7b", "student_14b")] == [
+            3e-6, 5e-5, 5e-5, 1e-4, 8e-5, 7e-5,
+        ]  # fmt: skip
+        asked = {n: found[n].config["task"]["against"] for n in ("r1_zero", "dev2", "student_rl")}
+        asked |= {
+            "rejection": found["rejection"].config["data"]["against"],
+            "r1": found["r1"].config["task"]["tasks"]["reasoning"]["against"],
+        }
+        assert all({"aime24", "math500"} <= set(against) for against in asked.values())
+        for name in ("r1_zero", "student_rl") if "r1_zero.eval" in found else ():
+            assert found[f"{name}.eval"].config["template"] == found[name].config["template"]
 
 
 def test_what_the_papers_recipe_says_of_training_stands_in_its_experiments():
@@ -136,7 +146,7 @@ def test_what_the_papers_recipe_says_of_training_stands_in_its_experiments():
     cfg = compose("pipeline", ["recipe=r1", *VALUES], run_dir="runs/x")
     nodes = [node for node in read_recipe(plain(cfg.recipe)).nodes.values() if node.run == "train"]
     assert {item.split("=")[0].split(".")[0] for node in nodes for item in node.set} == {
-        "seed", "experiment", "trainer", "policy", "task", "reward",
+        "seed", "experiment", "trainer", "policy", "task", "task@task", "reward",
     }  # fmt: skip
     assert not [item for node in nodes for item in node.set if item.startswith("reward") and "=@" not in item]
 
