@@ -17,6 +17,8 @@ from r1.evaluation.benchmark import Benchmark, assess, evaluate, figures, keep_r
 from r1.records import EvalReport, Group, Trace
 from r1.rollout.hf import HFEngine
 
+WAITING = 64  # reports that are kept in memory while the disk refuses them
+
 if TYPE_CHECKING:
     from r1.rollout.engine import Engine
 
@@ -30,7 +32,8 @@ class BenchmarkCallback(Callback):
 
     benchmarks     {name: Benchmark}
     every_n_steps  0 evaluates at the start and the end only
-    run_dir        where evaluations.jsonl goes, the per-problem answers that paired comparisons need; None keeps it in memory
+    run_dir        where evaluations.jsonl goes, the per-problem answers that paired comparisons need; None keeps it in memory. What
+                   the disk refuses waits in memory for the next evaluation and the end of the run
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class BenchmarkCallback(Callback):
         self.every_n_steps, self.at_start, self.at_end = every_n_steps, at_start, at_end
         self.run_dir = Path(run_dir) if run_dir else None
         self.history: dict[str, list[tuple[int, EvalReport]]] = {name: [] for name in self.benchmarks}
+        self.waiting: list[tuple[EvalReport, int]] = []  # (report, step) not yet on disk
         self._engine: Engine | None = None
         self._last = -1
 
@@ -64,6 +68,7 @@ class BenchmarkCallback(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.at_end:
             self.run(trainer, pl_module)
+        self._write_waiting()
 
     def state_dict(self) -> dict[str, Any]:
         return {"last": self._last}
@@ -111,11 +116,21 @@ class BenchmarkCallback(Callback):
         return engine
 
     def _write(self, report: EvalReport, step: int) -> None:
-        if self.run_dir is not None:
-            try:
-                keep_report(self.run_dir, report, step)
-            except OSError as error:
-                warnings.warn(f"the answers of {report.benchmark} after step {step} could not be written: {error}", stacklevel=1)
+        self.waiting.append((report, step))
+        self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        try:
+            while self.waiting:
+                if self.run_dir is not None:
+                    keep_report(self.run_dir, *self.waiting[0])
+                del self.waiting[0]
+        except OSError as error:
+            lost, self.waiting = self.waiting[:-WAITING], self.waiting[-WAITING:]
+            said = f"; {len(lost)} older ones are given up" if lost else ""
+            warnings.warn(
+                f"evaluations cannot be written, the answers of {len(self.waiting)} wait in memory{said}: {error}", stacklevel=1
+            )
 
 
 def _regrouped(benchmark: Benchmark, traces: list[Trace]) -> list[Group]:

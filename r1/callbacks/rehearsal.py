@@ -36,7 +36,7 @@ class RehearsalCallback(Callback):
         try:
             with torch.random.fork_rng():
                 for batch in module.rehearsal(loader):
-                    shape = f"{list(batch.tokens.shape)} tokens"
+                    shape = f"{list(batch.tokens.shape)} tokens" if hasattr(batch, "tokens") else f"{len(batch)} rows"
                     module.loss(batch)[0].backward()
                     trained = [p for p in module.policy.parameters() if p.requires_grad]
                     moments = [torch.zeros_like(p) for p in trained for _ in range(2)]

@@ -6,8 +6,8 @@ the model they know. What reads weights rather than calling the model (an export
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,13 @@ from r1 import repro
 
 NAME = "default"
 PREFIX = "base_model.model."  # what peft writes before every name, since it saves from inside its wrapper
+# What a peft config may set for the adapter to be W + scale * B A (and trained biases of the base), which `merged_state` merges.
+# Whatever else is set (use_dora, lora_bias, modules_to_save, ...) makes another function of the same weights.
+MERGEABLE = {
+    "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern", "bias", "fan_in_fan_out", "target_modules",
+    "exclude_modules", "layers_to_transform", "layers_pattern", "init_lora_weights", "eva_config", "corda_config", "loftq_config",
+    "lora_ga_config",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ def inject(model: PreTrainedModel, config: Any, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(repro.key(seed, "lora"))
         inject_adapter_in_model(config, model, NAME)
+    if hasattr(model.get_output_embeddings(), "lora_A"):
+        raise ValueError(
+            "an adapter on the head is not supported: losses read the head's weight (Policy.head), which would lack the adapter; "
+            "leave it out of the targets"
+        )
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -84,11 +96,17 @@ def base_of(folder: str | Path) -> str:
 
 
 def load_adapter(model: PreTrainedModel, folder: str | Path) -> None:
-    """Put a saved adapter into the model it was trained on, ready to learn on."""
+    """Put a saved adapter into the model it was trained on, ready to learn on. Raises ValueError for one that could not be merged
+    exactly, and so neither exported nor sampled from by another engine."""
     from peft import PeftConfig, set_peft_model_state_dict
     from peft.utils import load_peft_weights
 
     config = PeftConfig.from_pretrained(str(folder))
+    if strange := list(_not_mergeable(config)):
+        raise ValueError(
+            f"the adapter at {str(folder)!r} sets {', '.join(strange)}; supported is plain LoRA (use_rslora, rank_pattern, "
+            f"alpha_pattern and bias included). Merge it into its model with peft (merge_and_unload) and start from that"
+        )
     config.inference_mode = False
     inject(model, config)
     weights = {name.removeprefix(PREFIX): tensor for name, tensor in load_peft_weights(str(folder), device="cpu").items()}
@@ -99,6 +117,16 @@ def load_adapter(model: PreTrainedModel, folder: str | Path) -> None:
             f"the adapter at {str(folder)!r} does not fit the model: it lacks {absent[:3] or 'nothing'} and has "
             f"{list(outcome.unexpected_keys)[:3] or 'nothing'} that the model has no place for"
         )
+
+
+def _not_mergeable(config: Any) -> Iterator[str]:
+    """The settings of a peft config that make it something else than plain LoRA."""
+    from peft import LoraConfig, PeftConfig
+
+    plain, known = LoraConfig(), MERGEABLE | {field.name for field in fields(PeftConfig)} - {"peft_type"}
+    for name, value in vars(config).items():
+        if name not in known and value != getattr(plain, name, None):
+            yield f"{name}={getattr(value, 'value', value)}"
 
 
 def save_adapter(model: PreTrainedModel, folder: str | Path) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from r1.policy.policy import Policy
 
 
+ROUNDS = 3  # of requests until every completion is there
+
+
 class StaleWeights(RuntimeError):
     """The server samples with other weights than the last ones it was given, and giving them again did not help."""
 
@@ -92,27 +95,36 @@ class VLLMEngine:
         """n completions of each prompt, in the prompts' order.
 
         Where the server answers with other weights than it was given last (it was restarted), it is given them again, once, and
-        what they had sampled is asked for again. Raises StaleWeights if that changes nothing.
+        what they had sampled is asked for again, as is what was cut off. Raises StaleWeights if that changes nothing, and
+        ConnectionError if the server cuts off every time.
         """
         check_request(prompts, n, seeds)
         if self.policy is None:
             raise ValueError("VLLMEngine has no policy yet: give it one, or call sync(policy, version) first")
         rows = [[int(i) for i in prompt] for prompt in prompts]
         done: dict[tuple[int, int], Completion] = {}
-        for _ in range(3):
-            missing = [p for p in range(len(rows)) if any((p, i) not in done for i in range(n))]
+        missing, fresh = list(range(len(rows))), True
+        for _ in range(ROUNDS):
             if not missing:
                 break
+            fresh = True
             if self.label and self.server.weight_version() != self.label:
                 self._repair()
             todo = self._requests(missing, n, done, sampling, seeds)
             with ThreadPoolExecutor(min(self.connections, max(1, len(todo)))) as threads:
-                for answered in threads.map(lambda request: self._ask(rows[request[0]], *request), todo):
+                for answered, of_now in threads.map(lambda request: self._ask(rows[request[0]], *request), todo):
                     done |= answered
-        else:
+                    fresh &= of_now
+            missing = [p for p in missing if any((p, i) not in done for i in range(n))]
+        if missing and not fresh:
             raise StaleWeights(
                 f"{self.server.url} keeps sampling with other weights than it was given last ({self.label}): "
                 f"it says {self.server.weight_version()!r}. Does somebody else load weights into it?"
+            )
+        if missing:
+            raise ConnectionError(
+                f"{self.server.url} cut off completions of {len(missing)} of {len(rows)} prompts, asked {ROUNDS} times "
+                f"(finish_reason abort). Does somebody else pause it or abort its requests?"
             )
         return [[done[p, i] for i in range(n)] for p in range(len(rows))]
 
@@ -133,14 +145,15 @@ class VLLMEngine:
 
     def _ask(
         self, prompt: list[int], number: int, samples: list[int], params: dict[str, Any]
-    ) -> dict[tuple[int, int], Completion]:
-        """What one request gave, without completions that were cut off or drawn with other weights."""
+    ) -> tuple[dict[tuple[int, int], Completion], bool]:
+        """What one request gave, without completions that were cut off or drawn with other weights; whether none was the latter."""
         choices = sorted(self.server.generate(prompt, params), key=lambda choice: choice["index"])
         if len(choices) != len(samples):
             raise ValueError(f"{self.server.url} was asked for {len(samples)} completions of a prompt and gave {len(choices)}")
         assert self.policy is not None
         usable = [(i, c) for i, c in zip(samples, choices, strict=True) if c["finish_reason"] != "abort" and self._fresh(c)]
-        return {(number, i): read_choice(choice, self.policy.eos_ids) for i, choice in usable}
+        completions = {(number, i): read_choice(choice, self.policy.eos_ids) for i, choice in usable}
+        return completions, all(map(self._fresh, choices))
 
     def _fresh(self, choice: dict[str, Any]) -> bool:
         """Whether every token was drawn with the weights given last (anything goes before the first `sync`)."""

@@ -15,6 +15,7 @@ from r1.grading import parse
 from r1.policy import Policy
 from r1.policy.scorer import Scorer
 from r1.records import Problem
+from r1.rollout.hf import evaluating
 from r1.stages.base import Stage
 from r1.stages.optimizers import Schedule
 from r1.tasks.loader import StepLoader
@@ -71,9 +72,9 @@ class RewardModel(Stage):
             right: list[Tensor] = []
 
             def loss_of(batch: Sequence[Pair | Labelled]) -> tuple[Tensor, None]:
-                margins = self.margins(batch)
-                right.append((margins.detach() > 0).float().sum())
-                return -F.logsigmoid(margins).sum() / count, None
+                loss, margins = self.loss(batch)
+                right.append((margins > 0).float().sum())
+                return loss / count, None
 
             _, figures = self.optimise(batches, loss_of)
         (correct,) = self.over_ranks(float(sum(right)))
@@ -81,28 +82,42 @@ class RewardModel(Stage):
         if self.rollout_step == self.trainer.num_training_batches:
             self.log_held_out()
 
+    def loss(self, batch: Sequence[Pair | Labelled]) -> tuple[Tensor, Tensor]:
+        """The sum of the rows' losses, and their margins."""
+        margins = self.margins(batch)
+        return -F.logsigmoid(margins).sum(), margins.detach()
+
+    def rehearsal(self, loader: StepLoader[Pair | Labelled]) -> list[list[Pair | Labelled]]:
+        """The largest micro-batch this run can meet: as many of the longest row as one holds."""
+        longest = max(loader.items, key=lambda row: max(map(len, self.encoded(texts_of(row)))))
+        return [[longest] * min(self.micro_rows, self.batch_size)]
+
     def margins(self, batch: Sequence[Pair | Labelled]) -> Tensor:
         """[n] how far each row is on the right side: s(chosen) - s(rejected), or +-s(response)."""
         if isinstance(batch[0], Pair):
             pairs = cast("Sequence[Pair]", batch)
-            texts = [(row.problem, text) for row in pairs for text in (row.chosen, row.rejected)]
-            scores = self.scores(texts).reshape(-1, 2)
+            scores = self.scores([text for row in pairs for text in texts_of(row)]).reshape(-1, 2)
             return scores[:, 0] - scores[:, 1]
         labelled = cast("Sequence[Labelled]", batch)
         signs = torch.tensor([1.0 if row.good else -1.0 for row in labelled], device=self.device)
-        return signs * self.scores([(row.problem, row.response) for row in labelled])
+        return signs * self.scores([text for row in labelled for text in texts_of(row)])
 
     def scores(self, texts: Sequence[tuple[Problem, str]]) -> Tensor:
         """[B] scores of responses, each to its problem."""
-        return self.policy([self.policy.encode(problem, self._read(text), self.max_tokens) for problem, text in texts])
+        return self.policy(self.encoded(texts))
+
+    def encoded(self, texts: Sequence[tuple[Problem, str]]) -> list[list[int]]:
+        """What is read of responses, each with its problem, as token ids."""
+        return [self.policy.encode(problem, self._read(text), self.max_tokens) for problem, text in texts]
 
     def _read(self, response: str) -> str:
         return parse(response).summary if self.judged == "summary" else response
 
     @torch.no_grad()
     def accuracy(self, rows: Sequence[Pair | Labelled]) -> float:
-        """Share of rows on the right side of 0; a tie counts half."""
-        margins = torch.cat([self.margins(rows[i : i + self.micro_rows]) for i in range(0, len(rows), self.micro_rows)])
+        """Share of rows on the right side of 0; a tie counts half. Dropout is off: the same weights give the same share."""
+        with evaluating(self.policy):
+            margins = torch.cat([self.margins(rows[i : i + self.micro_rows]) for i in range(0, len(rows), self.micro_rows)])
         return float((margins > 0).float().mean() + 0.5 * (margins == 0).float().mean())
 
     def log_held_out(self) -> None:
@@ -113,3 +128,9 @@ class RewardModel(Stage):
             for logger in self.trainer.loggers:
                 logger.log_metrics({name: value}, step=self.rollout_step)
             self.trainer.callback_metrics[name] = torch.tensor(value)
+
+
+def texts_of(row: Pair | Labelled) -> list[tuple[Problem, str]]:
+    """The responses that a row scores, each with its problem; of a pair the better one first."""
+    responses = (row.chosen, row.rejected) if isinstance(row, Pair) else (row.response,)
+    return [(row.problem, response) for response in responses]

@@ -13,7 +13,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from r1 import metrics
+from r1 import files, metrics
 from r1.analysis.reading import read_run
 from r1.callbacks import BenchmarkCallback, ProgressCallback, ReflectionCallback, TraceCallback
 from r1.callbacks.reflection import behaviour
@@ -88,6 +88,30 @@ def test_benchmarks_of_a_foreign_module(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 2, 4, 6]
     assert {p["id"] for p in rows[-1]["problems"]} == {p.id for p in PROBLEMS}
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+def test_reports_that_the_disk_refuses_are_written_later(tmp_path, monkeypatch, at_end):
+    """Refused after steps 0 to 4: the answers wait for the next evaluation, or for the end of the run."""
+    module, real = Foreign(), files.append
+    room = {True: 4, False: 6}[at_end]
+
+    def append(path, data):
+        if module.trainer.global_step < room:
+            raise OSError(28, "No space left on device")
+        real(path, data)
+
+    monkeypatch.setattr(files, "append", append)
+    callback = BenchmarkCallback(
+        {"sums": small(), "more": small()}, every_n_steps=2 if at_end else 5, at_end=at_end, run_dir=tmp_path
+    )
+    with pytest.warns(UserWarning, match="the answers of 2 wait in memory: .*No space left"):
+        fit(module, tmp_path, [callback])
+    rows = [json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["benchmark"]) for row in rows] == [
+        (step, name) for step in ([0, 2, 4, 6] if at_end else [0, 5]) for name in ("sums", "more")
+    ]
+    assert not callback.waiting
 
 
 def test_start_and_end_alone(tmp_path):

@@ -155,6 +155,75 @@ def test_a_scorer_starts_from_the_adapted_model():
     assert all(".lora_" in name for name in learned - {"model.score.weight"})
 
 
+def foreign(folder: Path, **options) -> Path:
+    """An adapter that peft alone has made, and trained a little."""
+    from peft import LoraConfig, get_peft_model
+
+    base = AutoModelForCausalLM.from_pretrained(plain().save(folder / "base"))
+    config = LoraConfig(**{"r": 2, "target_modules": ["q_proj", "up_proj"], **options})
+    model = get_peft_model(base, config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.3)
+    model.save_pretrained(folder / "adapter")
+    return folder / "adapter"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(),
+        dict(use_rslora=True),
+        dict(bias="all"),
+        dict(rank_pattern={"q_proj": 4}, alpha_pattern={"up_proj": 3}, lora_dropout=0.1),
+        dict(layers_to_transform=[1], init_lora_weights="gaussian", task_type="CAUSAL_LM"),
+        dict(target_modules=["embed_tokens", "q_proj"]),
+    ],
+    ids=["plain", "rslora", "bias", "patterns", "layers", "embeddings"],
+)
+def test_foreign_adapters_are_exported_as_peft_computes_them(tmp_path: Path, options: dict):
+    from peft import PeftModel
+
+    folder, tokens = foreign(tmp_path, **options), torch.tensor([[3, 4, 5]])
+    theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "base"), folder)(tokens).logits
+    policy = Policy.load(folder, "tiny").eval()
+    assert torch.allclose(policy.model(tokens).logits, theirs, atol=1e-5)
+    assert torch.allclose(AutoModelForCausalLM.from_pretrained(policy.save(tmp_path / "hf"))(tokens).logits, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (dict(use_dora=True), "sets use_dora=True; supported is plain LoRA"),
+        (dict(lora_bias=True), "lora_bias=True"),
+        (dict(modules_to_save=["input_layernorm"]), r"modules_to_save=\['input_layernorm'\]"),
+        (dict(trainable_token_indices=[3, 4]), r"trainable_token_indices=\[3, 4\]"),
+    ],
+)
+def test_adapters_that_cannot_be_merged_are_refused(tmp_path: Path, options: dict, said: str):
+    with pytest.raises(ValueError, match=said):
+        Policy.load(foreign(tmp_path, **options), "tiny")
+
+
+def test_adapters_of_other_kinds_are_refused(tmp_path: Path):
+    from peft import IA3Config
+
+    plain().save(tmp_path / "base")
+    config = IA3Config(base_model_name_or_path=str(tmp_path / "base"), target_modules=["q_proj"], feedforward_modules=[])
+    config.save_pretrained(str(tmp_path / "adapter"))
+    with pytest.raises(ValueError, match="sets peft_type=IA3"):
+        Policy.load(tmp_path / "adapter", "tiny")
+
+
+def test_an_adapter_on_the_head_is_refused(tmp_path: Path):
+    """The losses read the head's weight: they would see other logits than the sampler."""
+    with pytest.raises(ValueError, match="adapter on the head"):
+        Policy.load(foreign(tmp_path, target_modules=["lm_head", "q_proj"]), "tiny")
+    with pytest.raises(ValueError, match="adapter on the head"):
+        adapted(targets=["lm_head"])
+
+
 @pytest.mark.parametrize("options", [dict(r=0), dict(alpha=0.0), dict(dropout=1.0)])
 def test_bad_settings_are_refused(options):
     with pytest.raises(ValueError, match="expected r >= 1"):

@@ -185,6 +185,22 @@ def test_completions_that_were_cut_off_are_asked_for_again(engine: VLLMEngine, s
     assert same(engine.generate(PROMPTS, 2, SAMPLING, SEEDS), HFEngine(engine.policy).generate(PROMPTS, 2, SAMPLING, SEEDS))
 
 
+def test_what_the_last_round_answers_counts(engine: VLLMEngine, stub: VLLMStub) -> None:
+    engine.sync(new_policy(1), 0)
+    stub.aborts = 7  # of four completions: all of the first round, three of the second
+    expected = HFEngine(engine.policy).generate(PROMPTS, 2, SAMPLING, SEEDS)
+    assert same(engine.generate(PROMPTS, 2, SAMPLING, SEEDS), expected)
+    assert len(stub.sent("/inference/v1/generate")) == 4 + 4 + 3
+
+
+def test_cut_off_every_time_is_not_called_stale(engine: VLLMEngine, stub: VLLMStub) -> None:
+    engine.sync(new_policy(1), 0)
+    stub.aborts = 10_000
+    with pytest.raises(ConnectionError, match="cut off completions of 2 of 2 prompts, asked 3 times"):
+        engine.generate(PROMPTS, 2, SAMPLING, SEEDS)
+    assert engine.generate([], 2, SAMPLING, []) == []
+
+
 def test_a_missing_flag_is_named(engine: VLLMEngine, stub: VLLMStub) -> None:
     stub.scale_out = False
     engine.sync(new_policy(1), 0)

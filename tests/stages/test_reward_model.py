@@ -12,6 +12,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from r1 import metrics
+from r1.callbacks import RehearsalCallback
+from r1.policy.lora import Lora
 from r1.policy.scorer import Scorer
 from r1.records import Problem
 from r1.stages import RewardModel
@@ -56,6 +58,54 @@ def test_it_learns_which_is_better(lab, kind):
     lab.fit(stage, task(rows, rows[:4]))
     assert stage.accuracy(rows) == 1.0
     assert float(stage.trainer.callback_metrics["eval/preferences/accuracy"]) == 1.0
+
+
+def test_held_out_accuracy_is_without_dropout(lab, monkeypatch):
+    policy = lab.policy()
+    Lora(r=2, dropout=0.5).attach(policy.model)
+    stage = new_stage(lab, policy=policy).train()
+    for parameter in stage.policy.parameters():
+        torch.nn.init.normal_(parameter)
+    seen, real = [], stage.margins
+    monkeypatch.setattr(stage, "margins", lambda batch: seen.append(real(batch)) or seen[-1])
+    stage.accuracy(PAIRS), stage.accuracy(PAIRS)
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(stage.margins(PAIRS), stage.margins(PAIRS))  # training has its dropout back
+
+
+def test_a_rehearsal_is_the_largest_micro_batch(lab):
+    long = Labelled(PROBLEM, "good bad good 1 2 3", False)
+    rows = [Labelled(PROBLEM, "good", True), long, Labelled(PROBLEM, "<think> 1 2 3 1 2 3 </think> bad", True)]
+    stage = new_stage(lab, judged="summary", micro_rows=2, batch_size=3)
+    assert stage.rehearsal(stage.loader(task(rows))) == [[long, long]]
+    assert (
+        stage.rehearsal(stage.loader(task([PAIRS[0], PAIRS[1]._replace(rejected="bad 1 2 3"), PAIRS[2]])))[0][0].rejected
+        == "bad 1 2 3"
+    )
+    assert len(new_stage(lab, batch_size=6).rehearsal(stage.loader(task(PAIRS)))[0]) == 6  # a step holds no more
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_rehearsal_changes_nothing(lab, dropout):
+    def fit(*callbacks):
+        policy = lab.policy()
+        Lora(r=2, dropout=dropout).attach(policy.model)
+        stage = new_stage(lab, policy=policy, steps=2)
+        seen, real = [], stage.loss
+        stage.loss = lambda batch: seen.append(len(batch)) or real(batch)
+        lab.fit(stage, task(PAIRS), callbacks=list(callbacks))
+        return lab.weights(stage), seen
+
+    (plain, alone), (rehearsed, with_it) = fit(), fit(RehearsalCallback("always"))
+    assert torch.equal(plain, rehearsed)
+    assert with_it == [6, *alone]
+
+
+def test_too_little_memory_is_said_before_the_first_step(lab):
+    stage = new_stage(lab)
+    stage.loss = lambda batch: (_ for _ in ()).throw(MemoryError("DefaultCPUAllocator: can't allocate memory"))
+    with pytest.raises(ValueError, match=r"largest micro-batch of this run \(6 rows\).*stage\.micro_rows"):
+        lab.fit(stage, task(PAIRS), callbacks=[RehearsalCallback("always")])
 
 
 def test_micro_rows_change_nothing(lab):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from r1.tasks.rows import BadRow, collect, read_rows
+from r1.tasks.rows import MAX_CELL, BadRow, collect, read_rows
 
 
 def written(path: Path, *lines: bytes) -> str:
@@ -26,6 +26,10 @@ def test_jsonl_rows_with_their_lines(tmp_path: Path) -> None:
         (b'{"a": 1', r"line 2: not JSON: .* at column"),
         (b'{"a": "\xff"}', r"line 2: not UTF-8 \(byte 7 is 0xff\)"),
         (b"[1, 2]", "line 2: expected a JSON object, got list"),
+        (b'{"a": ' + b"[" * 200_000, "line 2: JSON that cannot be read: maximum recursion depth"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "line 2: JSON that cannot be read: Exceeds the limit"),
+        (rb'{"a": "\uD83D"}', r"line 2: it holds half a character, the lone surrogate '\\ud83d'"),
+        (rb'{"a": [{"\udc00": 1}]}', "line 2: it holds half a character"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
@@ -36,6 +40,32 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
         made, bad = collect(path, read_rows(path), lambda row: row["a"], "skip")
     assert made == [1, 3]
     assert len(bad) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b"2,\xff", r"row 2: not UTF-8 \(a byte of '.*' is 0xff\)"),
+        (b"2," + b"x" * (MAX_CELL + 1), "row 2: a cell of 16,777,217 characters"),
+        (b'2,"' + b"7,8\n" * (MAX_CELL // 4) + b'9"', "row 2: a cell of 16,777,217 characters"),  # its lines are no rows
+        (b"2", "row 2: it has not as many cells"),
+        (b"2,3,4", "row 2: it has not as many cells"),
+    ],
+    ids=["bytes", "cell", "lines", "few", "many"],
+)
+def test_a_bad_row_of_a_csv_file_is_named(tmp_path: Path, row: bytes, message: str) -> None:
+    path = written(tmp_path / "a.csv", b"\xef\xbb\xbfa,b", "1,ü".encode(), row, b"3,z")
+    with pytest.raises(ValueError, match=message):
+        collect(path, read_rows(path), lambda row: row["a"], "error")
+    with pytest.warns(UserWarning, match="1 of 3 rows left out: row 2"):
+        made, _ = collect(path, read_rows(path), lambda row: (row["a"], row["b"]), "skip")
+    assert made == [("1", "ü"), ("3", "z")]
+
+
+def test_a_csv_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", "größe,b".encode("latin-1"), b"1,2")
+    with pytest.raises(ValueError, match="row 1: not UTF-8"):
+        collect(path, read_rows(path), dict, "error")
 
 
 def test_a_reader_may_refuse_rows(tmp_path: Path) -> None:
@@ -107,6 +137,11 @@ def test_hub_rows_and_an_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> Non
     assert calls == [("owner/name", "main", "test")]
     with pytest.raises(ValueError, match=r"'owner/gone' is no file here.*split 'train': Couldn't reach the hub \("):
         list(read_rows("owner/gone"))
+
+
+def test_json_keeps_characters_that_are_written_as_two_escapes(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", rb'{"a": "\ud83d\ude00 and C:\\ud83d"}')
+    assert list(read_rows(path)) == [("line 1", {"a": "\U0001f600 and C:\\ud83d"})]
 
 
 def test_json_keeps_big_and_odd_text(tmp_path: Path) -> None:
