@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from r1.build import CONF, finish, save_config
 from r1.config_help import CONFIG_ERRORS, explain, show
@@ -49,6 +49,7 @@ def hydra_app(
                 SweepFolder.last = None
                 try:
                     try:
+                        _refuse_lost_axis(arguments)
                         hydra_main()
                     finally:
                         if after_sweep is not None and SweepFolder.last is not None:
@@ -72,6 +73,19 @@ def hydra_app(
         return main
 
     return decorate
+
+
+def _refuse_lost_axis(arguments: Sequence[str]) -> None:
+    """An experiment on the command line would silently take the place of those that a sweep's file compares."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument and argument[0] not in "-+~")
+    file = CONF / "sweep" / f"{given.get('sweep')}.yaml"
+    if "experiment" in given and file.is_file():
+        axes = OmegaConf.select(OmegaConf.load(file), "hydra.sweeper.params") or {}
+        if "experiment" in axes:
+            raise ConfigError(
+                f"experiment={given['experiment']}: sweep={given['sweep']} compares experiments itself ({axes['experiment']}); leave "
+                f"experiment= out, or sweep over others: r1 train -m experiment=a,b seed=0,1,2"
+            )
 
 
 class SweepFolder(Callback):

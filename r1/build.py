@@ -186,8 +186,17 @@ def build(node: Any, /, **extra: Any) -> Any:
             inner = getattr(error, "full_key", None) or str(error).rpartition("full_key: ")[2].strip()
             raise ConfigError(f"{inner or path}: {cause}") from error
         raise
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except Exception as error:
+        # Lightning's own says what the machine lacks; its class is not imported, for a config is read without Lightning.
+        if isinstance(error, ValueError) or type(error).__name__ == "MisconfigurationException":
+            raise ConfigError(f"{path}: {error}") from error
+        raise
+
+
+def build_with(node: Any, /, **shared: Any) -> Any:
+    """`build` with those of the shared parts that the target's constructor asks for."""
+    wanted = parameters(locate(node._target_)) or {} if node is not None else {}
+    return build(node, **{name: part for name, part in shared.items() if name in wanted})
 
 
 def _check_arguments(node: Any, extra: Mapping[str, Any], path: str) -> None:

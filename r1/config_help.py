@@ -79,7 +79,11 @@ def _explain_refused(key: str, conf: Path, config_name: str, overrides: Sequence
     if not path:
         options = sorted({*options, *(p.name for p in conf.iterdir() if p.is_dir())})
     missing, prefix = [above, *rest][len(path)], ".".join(path)
-    listing = f"{prefix or 'the config'} has: {', '.join(map(str, options))}" if options else f"{prefix} has no keys"
+    listing = (
+        f"{prefix or 'the config'} has: {', '.join(map(str, options))}"
+        if options
+        else f"{prefix} is empty so far: +{written} adds a key"
+    )
     return f"{written}: {prefix or 'the config'} has no '{missing}'{closest(missing, map(str, options))}\n{listing}"
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lightning import Trainer
 
 from r1 import repro, resume
-from r1.build import build, build_all, build_named, identity, plain
+from r1.build import build, build_all, build_named, build_with, identity, plain
 from r1.callbacks import Interrupted
 from r1.loggers import WandbLogger
 from r1.redact import redact
@@ -133,7 +133,7 @@ def _writable(folder: Path) -> None:
 
 @contextmanager
 def _config_errors(key: str) -> Iterator[None]:
-    """A checkpoint that will not do is the user's to choose anew: shown by its key, without a traceback."""
+    """A checkpoint or a task that will not do is the user's to choose anew: shown by its key, without a traceback."""
     try:
         yield
     except ValueError as error:
@@ -146,7 +146,7 @@ def make_stage(cfg: DictConfig) -> tuple[Stage, Any]:
     shared = {
         "policy": policy,
         "reward": build(cfg.reward),
-        "engine": build(cfg.rollout, policy=policy),
+        "engine": build_with(cfg.rollout, policy=policy),
         "optimizer": build(cfg.optimizer),
         "objective": build(cfg.get("objective")),
         "advantage": build(cfg.get("advantage")),
@@ -154,9 +154,10 @@ def make_stage(cfg: DictConfig) -> tuple[Stage, Any]:
     wanted = parameters(locate(cfg.stage._target_)) or {}
     if cfg.audit and "reward" in wanted:
         _refuse_hackable(shared["reward"])
-    stage = build(cfg.stage, **{name: part for name, part in shared.items() if name in wanted})
+    stage = build_with(cfg.stage, **shared)
     task = build(cfg.task)
-    return stage, stage.loader(First(task, cfg.overfit) if cfg.overfit else task)
+    with _config_errors("task"):
+        return stage, stage.loader(First(task, cfg.overfit) if cfg.overfit else task)
 
 
 def _refuse_hackable(reward: Reward) -> None:
@@ -187,7 +188,7 @@ def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
     run_dir = Path(cfg.paths.run_dir)
     quiet()
     policy = build(cfg.policy, template=build(cfg.template))
-    engine, reward = build(cfg.rollout, policy=policy), build(cfg.reward)
+    engine, reward = build_with(cfg.rollout, policy=policy), build(cfg.reward)
     writer = TraceWriter(run_dir / "traces" / "evaluations.jsonl.zst", run=cfg.name)
     place = "cpu" if getattr(engine, "separate", False) else cfg.device  # a server samples with copies
     reports = {}

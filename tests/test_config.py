@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from r1 import app, build, run
@@ -406,3 +407,22 @@ def test_wandb_is_offline_until_someone_says_otherwise(monkeypatch: pytest.Monke
     assert build.wandb_offline()
     monkeypatch.setenv("WANDB_MODE", "online")
     assert not build.wandb_offline()
+
+
+@pytest.mark.parametrize("name", ["clip", "group_size"])
+def test_a_sweep_of_experiments_does_not_lose_them_to_one_on_the_command_line(name: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        train(["experiment=tiny_short", f"sweep={name}", "policy.path=x"])
+    said = capsys.readouterr().err
+    assert f"sweep={name} compares experiments itself (tiny_r1_zero," in said
+
+
+def test_an_empty_mapping_says_how_a_key_is_added() -> None:
+    with pytest.raises(ConfigError, match=r"reward\.starts is empty so far: \+reward\.starts\.format=1 adds a key"):
+        build.compose(overrides=["experiment=tiny_r1_zero", "policy.path=x", "reward.starts.format=1"])
+
+
+def test_a_machine_without_a_gpu_is_told_by_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="trainer: .*gpu"):
+        build.build(compose_real("trainer=gpu").trainer)

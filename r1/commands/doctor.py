@@ -47,7 +47,7 @@ def _compare(overrides: Sequence[str], as_json: bool, prompts: int = 8, samples:
     from dataclasses import asdict, replace
     from tempfile import TemporaryDirectory
 
-    from r1.build import ConfigError, build, compose
+    from r1.build import ConfigError, build, build_with, compose
     from r1.policy.placement import AUTO, sampling_on
     from r1.rollout.agreement import agreement
 
@@ -55,7 +55,7 @@ def _compare(overrides: Sequence[str], as_json: bool, prompts: int = 8, samples:
         try:
             cfg = compose("train", overrides, run_dir=folder)
             policy = build(cfg.policy, template=build(cfg.template))
-            engine, sampling = build(cfg.rollout, policy=policy), build(cfg.stage.get("sampling"))
+            engine, sampling = build_with(cfg.rollout, policy=policy), build(cfg.stage.get("sampling"))
             if sampling is None:
                 raise ConfigError(f"only stages that sample have a sampler to compare; {cfg.stage._target_} has no `sampling`")
             sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, 256))

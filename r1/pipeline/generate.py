@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import transformers
 
 from r1 import repro
-from r1.build import build, plain
+from r1.build import ConfigError, build, build_with, plain
 from r1.pipeline.desk import Desk
 from r1.pipeline.rows import write_result, write_text
 from r1.run import sample_bar
-from r1.schema import locate, parameters
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,9 +30,11 @@ def generate(cfg: DictConfig) -> dict[str, Any]:
     repro.seed_everything(cfg.seed)
     desk = Desk(folder, build(cfg.reward), cfg.seed, _writer(cfg), cfg.rows, sample_bar)
     shared = {"task": build(cfg.get("task"))}
-    wanted = parameters(locate(cfg.data._target_)) or {}
-    recipe = build(cfg.data, **{name: part for name, part in shared.items() if name in wanted})
-    desk.claim({key: value for key, value in plain(cfg).items() if key not in UNCLAIMED})
+    recipe = build_with(cfg.data, **shared)
+    try:
+        desk.claim({key: value for key, value in plain(cfg).items() if key not in UNCLAIMED})
+    except ValueError as error:
+        raise ConfigError(f"paths.run_dir: {error}") from error
     rows, more = recipe(desk)
     report = write_result(folder, rows, **more)
     write_text(folder / "manifest.json", json.dumps(repro.manifest(plain(cfg)), indent=2, ensure_ascii=False) + "\n")
@@ -47,7 +48,7 @@ def _writer(cfg: DictConfig) -> Any:
 
     def make() -> tuple[Policy, Engine]:
         policy = build(cfg.policy, template=build(cfg.template))
-        return policy, build(cfg.rollout, policy=policy)
+        return policy, build_with(cfg.rollout, policy=policy)
 
     return make
 

@@ -8,6 +8,7 @@ estimator (all in `objective`), the advantage's normalisation, the aggregation o
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -91,7 +92,9 @@ class GRPO(Stage):
         seed: int = 0,
     ) -> None:
         super().__init__(policy, reward, optimizer, schedule, steps, max_grad_norm, stop_after, seed)
-        check_grpo(objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling)
+        check_grpo(
+            objective, sampling, prompts_per_step, group_size, minibatches, epochs, old_logp, dynamic_sampling, micro_tokens
+        )
         if packing:
             policy.with_packing()  # before the reference is copied from it
         policy.without_dropout()  # dropout would make the ratio of the very first update differ from 1
@@ -103,6 +106,10 @@ class GRPO(Stage):
         self.dynamic_sampling, self.old_logp, self.kl_in_reward = dynamic_sampling, old_logp, kl_in_reward
         kl_in_loss = objective.kl != "none"
         self.reference = Reference(policy, reference_refresh, reference_alpha) if kl_in_loss or kl_in_reward > 0 else None
+        if self.reference is None and reference_refresh:
+            warnings.warn(
+                f"reference_refresh={reference_refresh} has no effect: without a KL term there is no reference", stacklevel=2
+            )
         self.logps = LogProbs(policy, self.reference, sampling.temperature, old_logp == "policy", kl_in_loss)
         every_row = kl_in_loss or objective.entropy_coef > 0
         self.cutting = Minibatches(minibatches, aggregation, mask_truncated, every_row, micro_tokens, policy.pad_id, policy.packs)

@@ -18,6 +18,7 @@ def check_grpo(
     epochs: int,
     old_logp: str,
     rounds: int,
+    micro_tokens: int,
 ) -> None:
     """Raises ValueError. `rounds` are those of dynamic sampling."""
     if group_size < 2:
@@ -26,6 +27,8 @@ def check_grpo(
         raise ValueError(
             f"expected prompts_per_step, minibatches, epochs >= 1 and dynamic_sampling >= 0, got {prompts}, {minibatches}, {epochs}, {rounds}"
         )
+    if micro_tokens < 1:
+        raise ValueError(f"micro_tokens, of one forward pass, must be at least 1, got {micro_tokens}")
     if minibatches > prompts:
         raise ValueError(f"{minibatches} minibatches need at least as many groups, got prompts_per_step={prompts}")
     if sampling.temperature <= 0:
@@ -50,9 +53,12 @@ def token_limits(sampling: Sampling, schedule: dict[int, int], policy: Policy, r
     """(first optimiser update, token limit), the latest first. What would fail at a later update is refused at the start."""
     limits = {0: sampling.max_new_tokens} | schedule
     room = getattr(policy.model.config, "max_position_embeddings", None)
-    if min(limits) < 0 or min(limits.values()) < 1 or (schedule and room is not None and max(limits.values()) >= room):
+    if min(limits) < 0 or min(limits.values()) < 1:
+        raise ValueError(f"length_schedule maps optimiser updates (0 or more) to token limits (1 or more), got {schedule}")
+    if room is not None and max(limits.values()) >= room:
         raise ValueError(
-            f"length_schedule maps optimiser updates (0 or more) to token limits (1 or more, below the model's {room} positions), got {schedule}"
+            f"a completion of {max(limits.values())} tokens does not fit the model's {room} positions beside a prompt: lower "
+            f"sampling.max_new_tokens or length_schedule"
         )
     fixed = [name for name, part in reward.parts.items() if hasattr(part, "limit")]
     if schedule and fixed:

@@ -27,7 +27,7 @@ class StepLoader(Generic[T]):
         self.items = list(items)
         if not 0 < per_step <= len(self.items):
             raise ValueError(
-                f"a step of {per_step} needs 1 to {len(self.items)} (there are {len(self.items)} to train on): it never holds one twice"
+                f"a step of {per_step} cannot be filled: there are {len(self.items)} to train on, and it holds at least one and none twice"
             )
         if (steps is None) == (epochs is None):
             raise ValueError(f"give either `steps` or `epochs` and leave the other null, got steps={steps} and epochs={epochs}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
+from r1.build import build_with
 from r1.rollout.engine import Sampling
 from r1.rollout.replay import ReplayEngine
 from r1.rollout.trace_file import TraceWriter
@@ -45,3 +47,9 @@ def test_what_is_missing_is_named(engine, tmp_path):
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(ValueError, match="no traces to replay"):
         ReplayEngine(tmp_path / "empty.jsonl")
+
+
+def test_a_config_that_hands_every_engine_the_policy_builds_it(engine):
+    """`r1 train`, `eval` and `generate` build whichever engine the config names; this one has no use for a policy."""
+    node = OmegaConf.create({"_target_": "r1.rollout.replay.ReplayEngine", "path": str(engine.path)})
+    assert build_with(node, policy=object()).recorded == engine.recorded

@@ -93,7 +93,7 @@ def test_a_resumed_run_is_as_far_in_its_plan(lab, tmp_path):
 
 @pytest.mark.parametrize(
     ("schedule", "message"),
-    [({-1: 4}, "0 or more"), ({3: 0}, "1 or more"), ({3: 64}, "below the model's 64 positions")],
+    [({-1: 4}, "0 or more"), ({3: 0}, "1 or more"), ({3: 64}, "does not fit the model's 64 positions")],
 )
 def test_a_limit_that_would_fail_later_fails_now(lab, schedule, message):
     with pytest.raises(ValueError, match=message):

@@ -131,7 +131,7 @@ def test_epochs_give_the_number_of_steps() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"per_step": 8}, "needs 1 to 7"),
+        ({"per_step": 8}, "there are 7 to train on"),
         ({"steps": 0}, "at least 1"),
         ({"epochs": 1}, "either `steps` or `epochs`"),
         ({"steps": None}, "either `steps` or `epochs`"),
