@@ -61,6 +61,7 @@ class Setting:
     new: int | None = None
     threads: int = 2
     lr: float = 1e-4
+    liger: bool = False  # TRL with Liger's fused loss
 
     @property
     def shape(self) -> Profile:
@@ -230,7 +231,7 @@ def run_trl(setting: Setting, baton: Baton) -> None:
             max_completion_length=shape.new, beta=0.0, loss_type="dapo", temperature=1.0, top_p=1.0, top_k=0, learning_rate=setting.lr,
             adam_beta1=0.9, adam_beta2=0.95, weight_decay=0.0, max_grad_norm=1.0, lr_scheduler_type="constant", logging_steps=1,
             report_to="none", save_strategy="no", use_cpu=shape.device == "cpu", bf16=shape.dtype == "bfloat16",
-            gradient_checkpointing=False, disable_tqdm=True, use_liger_kernel=False,
+            gradient_checkpointing=False, disable_tqdm=True, use_liger_kernel=setting.liger,
         )  # fmt: skip
         trainer = GRPOTrainer(
             model, reward, args=config, train_dataset=Dataset.from_list(rows), processing_class=tokenizer, callbacks=[Steps()]

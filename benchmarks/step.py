@@ -1,7 +1,7 @@
 """A whole GRPO step, ours against TRL's: the same model, prompts, group size, lengths, loss and optimiser, taking turns.
 
     python benchmarks/step.py                                tiny and small profiles on a CPU
-    python benchmarks/step.py --profiles gpu_0_5b gpu_1_5b   on a GPU
+    python benchmarks/step.py --profiles gpu_0_5b gpu_1_5b --liger --new 2048   on a GPU, against TRL with Liger's loss
     python benchmarks/step.py --growth                       what twice the group or twice the length costs us
 
 Both trainers live in processes of their own and do one step each in turn, so that a busy machine is busy for both and no memory is
@@ -95,7 +95,7 @@ def summary(rows: list[dict[str, float]]) -> dict[str, Any]:
     return found
 
 
-def against_trl(profile: str, rounds: int, threads: int) -> list[dict[str, Any]]:
+def against_trl(profile: str, rounds: int, threads: int, new: int | None = None, liger: bool = False) -> list[dict[str, Any]]:
     cases = [
         ("full length", 0, 0.0),
         ("ragged", ENDING.get(profile, 0), 0.0),
@@ -105,7 +105,7 @@ def against_trl(profile: str, rounds: int, threads: int) -> list[dict[str, Any]]
     for name, ends, silent in cases:
         if name != "full length" and not ends:
             continue
-        setting = Setting(profile=profile, ends=ends, silent=silent, threads=threads)
+        setting = Setting(profile=profile, ends=ends, silent=silent, threads=threads, new=new, liger=liger)
         seen = race(("r1", "trl"), {"r1": setting, "trl": setting}, rounds, warm=2)
         # lengths are drawn by each trainer for itself: seconds per sampled token compare steps of different size
         per_token = [(t["seconds"] / t["tokens"]) / (r["seconds"] / r["tokens"]) for r, t in zip(seen["r1"], seen["trl"])]
@@ -169,16 +169,18 @@ def main() -> None:
     parser.add_argument("--profiles", nargs="+", choices=list(PROFILES), default=["tiny", "small"])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--new", type=int, help="tokens of a completion at most, instead of the profile's")
+    parser.add_argument("--liger", action="store_true", help="give TRL Liger's fused loss")
     parser.add_argument("--growth", action="store_true", help="only the cost of twice the group and twice the length")
     parser.add_argument("--json", type=Path, help="where to write the figures too")
     a = parser.parse_args()
-    found: dict[str, Any] = {**environment(a.threads), "rounds": a.rounds}
+    found: dict[str, Any] = {**environment(a.threads), "rounds": a.rounds, "liger": a.liger, "new": a.new}
     if a.growth:
         found["growth"] = growth(a.rounds, a.threads)
     else:
         found["steps"] = []
         for profile in a.profiles:
-            found["steps"] += against_trl(profile, a.rounds, a.threads)
+            found["steps"] += against_trl(profile, a.rounds, a.threads, a.new, a.liger)
     if a.json:
         a.json.parent.mkdir(parents=True, exist_ok=True)
         a.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
