@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -138,7 +139,7 @@ class WandbLogger(loggers.WandbLogger):
     """W&B for a run that must not wait for it: without a key, a server or an answer within `patience` seconds it writes to disk
     instead (`wandb sync` uploads that later) and says so once; an error while logging switches it off, never the run.
 
-    patience  seconds for the start, and again for the last uploads at the end
+    patience  seconds for the start, and again for the last uploads in `finish`; W&B's service may take one more to end
     """
 
     def __init__(
@@ -151,10 +152,11 @@ class WandbLogger(loggers.WandbLogger):
         entity: str | None = None,
         group: str | None = None,
         id: str | None = None,
-        patience: float = 8.0,
+        patience: float = 4.0,
     ) -> None:
         if patience <= 0:
             raise ValueError(f"patience must be more than 0 seconds, got {patience}")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # reports of W&B's own errors would hold the exit up
         import wandb
 
         settings = wandb.Settings(init_timeout=patience, login_timeout=patience)
@@ -204,22 +206,31 @@ class WandbLogger(loggers.WandbLogger):
         try:
             log()
         except Exception as error:
+            if not self._off:
+                warnings.warn(f"W&B failed and is switched off for this run: {_first_line(error)}", stacklevel=1)
             self._off = True
-            warnings.warn(f"W&B failed and is switched off for this run: {_first_line(error)}", stacklevel=1)
 
     @rank_zero_only
     def finish(self) -> None:
         """End the W&B run; after `patience` seconds the rest of the upload is left to `wandb sync`."""
         if self._experiment is None:
             return
+        import wandb
+
         run, self._experiment = self._experiment, None
-        ending = threading.Thread(target=lambda: self._never_raise(run.finish), daemon=True)
-        ending.start()
-        ending.join(self.patience)
-        if ending.is_alive():
-            print(
-                f"W&B is still uploading after {self.patience:g} s; what it did not send is in {self.save_dir}/wandb", flush=True
-            )
+        if _aside(lambda: self._never_raise(run.finish), self.patience):
+            return
+        print(f"W&B was still uploading after {self.patience:g} s; what it did not send is in {self.save_dir}/wandb", flush=True)
+        self._off = True  # nothing is said about the end of its service, which comes now:
+        _aside(wandb.teardown, seconds=1.0)  # else W&B waits at exit for as long as its server does not answer
+
+
+def _aside(work: Callable[[], Any], seconds: float) -> bool:
+    """Whether `work` was done within `seconds`; else it goes on in a thread that no program waits for."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
 
 
 def _first_line(error: Exception) -> str:
