@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 
-from r1 import repro, resume
-from r1.build import build, build_all, build_named, identity, plain
+from r1 import files, repro, resume
+from r1.build import build, build_all, build_named, identity, plain, save_config
 from r1.callbacks import Interrupted
 from r1.loggers import WandbLogger
 from r1.redact import redact
@@ -61,6 +61,7 @@ def train(cfg: DictConfig) -> float | None:
             stage.must_match(content)
     if trainer.is_global_zero:
         _go_on_from(checkpoint, content, run_dir, trainer.loggers)
+        save_config(cfg, run_dir, allowed=True)
         _write_json(run_dir / "manifest.json", redact(repro.manifest(plain(cfg))))
     started = time.perf_counter()
     try:
@@ -96,13 +97,15 @@ def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path,
 
 def _finished(run_dir: Path, checkpoint: Path | None, content: dict[str, Any], cfg: DictConfig) -> dict[str, float] | None:
     """The figures of a run that this folder holds to its end; None where there is something left to train, or to refuse."""
-    file = run_dir / SUMMARY
-    if checkpoint is None or checkpoint.parent.parent != run_dir or not file.is_file():
+    if checkpoint is None or checkpoint.parent.parent != run_dir:
         return None
     then = content.get("r1", {}).get("identity", {})
     if any(then.get(name) != value for name, value in identity(cfg).items()):
         return None
-    figures = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        figures = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or a part of one: the end is made again
+        return None
     print(f"{run_dir} is finished ({figures['steps']} steps): there is nothing to do. Another folder trains again", flush=True)
     return figures["metrics"]
 
@@ -243,5 +246,4 @@ def quiet() -> None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.replace(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

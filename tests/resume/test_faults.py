@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from r1 import checkpoints
-from r1.build import ConfigError
+from r1.build import ConfigError, _run_dir, identity, save_config
 from r1.run import train
 from r1.stages import GRPO
 
@@ -158,6 +160,35 @@ def test_a_finished_run_is_left_alone(world: Any, capsys: pytest.CaptureFixture[
     )
     assert "is finished (7 steps): there is nothing to do" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize("part", [0, 0.01, 0.4, 0.8, 0.99])
+def test_torn_files_of_a_run_are_made_again(world: Any, tmp_path: Path, part: float) -> None:
+    """What an older version left of its small files when it was killed while it wrote them."""
+    from r1.commands.train import main
+
+    world.whole("grpo")
+    run = shutil.copytree(world.folder / "grpo", tmp_path / "run", symlinks=True)
+    for name in ("summary.json", "config.yaml", "manifest.json"):
+        os.truncate(run / name, int((run / name).stat().st_size * part))
+    assert world.in_a_fork(lambda: main([*world.overrides("grpo"), f"hydra.run.dir={run}"])) == 0
+    same_as_whole(world, run)
+    assert identity(OmegaConf.load(run / "config.yaml")) == identity(world.config("grpo", run))
+    assert json.loads((run / "summary.json").read_text())["steps"] == 7
+    assert json.loads((run / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("torn", ["", "seed", "trainer:\n  accel", "stage: {", "- 1", "a: b\nc", "\0\0"])
+def test_a_torn_config_is_no_config(world: Any, tmp_path: Path, torn: str) -> None:
+    """ckpt_path=last passes over such a folder, and a run's own is written anew."""
+    cfg = world.config("grpo", tmp_path / "new")
+    file = tmp_path / "old" / "config.yaml"
+    (file.parent / "checkpoints").mkdir(parents=True)
+    file.write_text(torn)
+    cfg.ckpt_path = "last"
+    assert _run_dir(str(tmp_path), "new", _root_=cfg) == f"{tmp_path}/new"
+    save_config(cfg, file.parent)
+    assert _run_dir(str(tmp_path), "new", _root_=cfg) == str(file.parent)
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(world: Any, tmp_path: Path) -> None:
