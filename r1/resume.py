@@ -46,11 +46,14 @@ def header(checkpoint: Path | None) -> dict[str, Any]:
 
 
 def rewind(run_dir: Path, step: int) -> None:
-    """Take what is later than `step` out of metrics.csv, evaluations.jsonl and traces/: the resumed run writes it again.
+    """Take what is later than `step` out of metrics.csv, evaluations.jsonl and traces/, and put later checkpoints aside: the resumed
+    run writes it again.
 
     step  the step of the checkpoint; -1 for a run that starts anew, whose folder then holds what a run wrote that died before its
           first checkpoint
     """
+    for path in checkpoints.put_aside(run_dir / FOLDER, step):
+        print(f"{path} is of the steps that are made again; remove it when it is not needed", flush=True)
     table = run_dir / loggers.FILE
     rows = loggers.read_rows(table)
     kept = [row for row in rows if float(row[metrics.STEP] or "inf") <= step]

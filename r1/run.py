@@ -84,6 +84,7 @@ def train(cfg: DictConfig) -> float | None:
 
 def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path, loggers: list[Any]) -> None:
     """Bring the run folder and the loggers to where the checkpoint stands."""
+    (run_dir / SUMMARY).unlink(missing_ok=True)  # of an end that this run has not come to
     if checkpoint is None:
         return resume.rewind(run_dir, step=-1)
     for logger in loggers:

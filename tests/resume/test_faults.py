@@ -151,6 +151,30 @@ def test_a_checkpoint_may_be_continued_in_another_folder(world: Any, stopped: Pa
     assert [row["step"] for row in found["metrics"] if row["train/loss"]] == ["6", "7"]
 
 
+@pytest.mark.parametrize("keep", [0, 2])
+def test_going_on_from_an_older_checkpoint_leaves_nothing_of_the_course_before(world: Any, tmp_path: Path, keep: int) -> None:
+    """Back to step 2 of a finished run with another temperature, stopped after step 5, started again: as the same in a new folder."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    assert world.in_a_fork(lambda: train(world.config("grpo", run, "callbacks.checkpoint.keep=0"))) == 0
+    changes = ["stage.sampling.temperature=0.7", "ckpt_strict=false", f"callbacks.checkpoint.keep={keep}"]
+    back = f"ckpt_path='{run}/checkpoints/step=000002.ckpt'"
+    assert world.in_a_fork(lambda: train(world.config("grpo", other, *changes, back))) == 0
+
+    def until_stopped() -> None:
+        at_step(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(world.config("grpo", run, *changes, back))
+
+    assert world.in_a_fork(until_stopped) == 143
+    steps = [2, 4, 5]
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(run / "checkpoints")] == steps[-keep:]
+    assert (run / "checkpoints" / checkpoints.LAST).resolve().name == "step=000005.ckpt"
+    assert not (run / "summary.json").exists()
+    assert world.in_a_fork(lambda: train(world.config("grpo", run, *changes))) == 0
+    found, wanted = world.result(run), world.result(other)
+    assert found["weights"] == wanted["weights"] != world.whole("grpo")["weights"]
+    assert found["metrics"][-len(wanted["metrics"]) :] == wanted["metrics"]
+
+
 def test_a_finished_run_is_left_alone(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     world.whole("grpo")
     run = world.folder / "grpo"
