@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
+from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from omegaconf import OmegaConf
 
 from r1 import files, repro, resume
 from r1.build import build, build_all, build_named, identity, plain, save_config
@@ -55,7 +57,9 @@ def train(cfg: DictConfig) -> float | None:
     stage.identity, stage.strict_resume = identity(cfg), cfg.ckpt_strict
     benchmarks = build_named(cfg.get("benchmark"))
     callbacks = [c(benchmarks=benchmarks) if isinstance(c, partial) else c for c in build_all(cfg.callbacks)]
-    trainer: Trainer = build(cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks)
+    trainer: Trainer = build(
+        cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks, plugins=plugins(cfg.trainer)
+    )
     if content:
         with _config_errors("ckpt_path"):
             stage.must_match(content)
@@ -80,6 +84,18 @@ def train(cfg: DictConfig) -> float | None:
     if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
         _write_json(run_dir / SUMMARY, summary(trainer, stage, time.perf_counter() - started))
     return _objective(trainer.callback_metrics, cfg.optimized_metric)
+
+
+def plugins(trainer: DictConfig) -> list[Any]:
+    """Those of the config; under SLURM also one that leaves the requeueing to the batch script (docs/scale-out.md): Lightning's own
+    handler saves in the middle of a step and goes on from that. An environment in the config stays the only one."""
+    given = trainer.get("plugins")
+    nodes = given if OmegaConf.is_list(given) else [given]
+    found = [build(node) if OmegaConf.is_dict(node) else node for node in nodes if node is not None]
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # Lightning's order: torchrun inside a job wins
+    if slurm and not any(isinstance(p, ClusterEnvironment) for p in found):
+        found.append(SLURMEnvironment(auto_requeue=False))
+    return found
 
 
 def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path, loggers: list[Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 
 from r1 import checkpoints
 from r1.build import ConfigError, _run_dir, identity, save_config
-from r1.run import train
+from r1.run import plugins, train
 from r1.stages import GRPO
 
 
@@ -72,6 +73,103 @@ def test_a_signal_ends_the_step_saves_and_leaves(world: Any, tmp_path: Path, num
     assert not (tmp_path / "run/summary.json").exists()  # it is not finished
     assert world.in_a_fork(lambda: train(world.config("grpo", tmp_path / "run"))) == 0
     same_as_whole(world, tmp_path / "run")
+
+
+JOB = {
+    "JOB_ID": "123",
+    "JOB_NAME": "r1",
+    "NTASKS": "1",
+    "NTASKS_PER_NODE": "1",
+    "NNODES": "1",
+    "PROCID": "0",
+    "LOCALID": "0",
+    "NODEID": "0",
+}
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of a task that srun has started, the only one of its job."""
+    for name, value in JOB.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+
+def test_under_slurm_the_signal_before_the_end_of_a_job_saves_a_whole_step(world: Any, tmp_path: Path, slurm: None) -> None:
+    """SIGUSR1 in the middle of step 2, before the first checkpoint: the step is finished and saved, and the requeued job goes on from it.
+    Lightning's handler would save between two updates of the rollout, and take that up."""
+
+    def work() -> None:
+        real, calls = GRPO.optimise, 0
+
+        def optimise(self: GRPO, *args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 4:  # two updates a step
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return real(self, *args, **kwargs)
+
+        GRPO.optimise = optimise  # type: ignore[method-assign]
+        train(world.config("grpo", tmp_path / "run", "callbacks.checkpoint.every_n_steps=0"))
+
+    assert world.in_a_fork(work) == 138
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(tmp_path / "run/checkpoints")] == [2]
+    assert not [*tmp_path.rglob("hpc_ckpt*")]
+    assert world.in_a_fork(lambda: train(world.config("grpo", tmp_path / "run"))) == 0
+    same_as_whole(world, tmp_path / "run")
+
+
+def test_under_slurm_lightning_saves_nothing_of_its_own(world: Any, tmp_path: Path, slurm: None) -> None:
+    def work() -> None:
+        at_step(2, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        train(world.config("grpo", tmp_path / "run", "callbacks.checkpoint=null"))
+
+    assert world.in_a_fork(work) == -signal.SIGUSR1  # without our callback nobody listens
+    assert not [*tmp_path.rglob("hpc_ckpt*")]
+
+
+@pytest.mark.slow
+def test_both_tasks_of_a_slurm_job_end_with_the_status_of_the_one_that_was_told(world: Any, tmp_path: Path, slurm: None) -> None:
+    """srun hands on the highest status: with 143 from the task that had no signal yet the batch script would not requeue."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def task(rank: int) -> None:
+        os.environ |= {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        if rank == 1:
+            at_step(3, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        train(world.config("grpo", tmp_path / "run", "trainer.devices=2", "+trainer.strategy=ddp"))
+
+    other = os.fork()
+    if not other:
+        os._exit(world.in_a_fork(lambda: task(1)) % 256)
+    assert world.in_a_fork(lambda: task(0)) == 138
+    assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 138
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(tmp_path / "run/checkpoints")] == [2, 3]
+
+
+def test_a_save_of_lightnings_handler_is_refused(world: Any, tmp_path: Path) -> None:
+    (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"")
+    for ckpt_path in ("auto", "null"):
+        with pytest.raises(ConfigError, match=r"hpc_ckpt_1\.ckpt was saved in the middle of a step"):
+            train(world.config("grpo", tmp_path, f"ckpt_path={ckpt_path}"))
+
+
+def test_the_plugins_of_a_config_stay_under_slurm(
+    world: Any, tmp_path: Path, slurm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kinds(*given: str) -> list[str]:
+        targets = ",".join(f"{{_target_: lightning.pytorch.plugins.{name}}}" for name in given)
+        cfg = world.config("grpo", tmp_path, *([f"+trainer.plugins=[{targets}]"] if given else []))
+        return [type(plugin).__name__ for plugin in plugins(cfg.trainer)]
+
+    assert kinds() == ["SLURMEnvironment"]
+    assert kinds("io.TorchCheckpointIO") == ["TorchCheckpointIO", "SLURMEnvironment"]
+    assert kinds("environments.LightningEnvironment") == ["LightningEnvironment"]
+    for name in ("RANK", "GROUP_RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(name, "0")
+    assert kinds() == []  # torchrun inside a job
 
 
 @pytest.mark.slow
