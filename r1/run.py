@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
-from omegaconf import OmegaConf
 
 from r1 import files, repro, resume
 from r1.build import build, build_all, build_named, identity, plain, save_config
@@ -90,8 +89,8 @@ def plugins(trainer: DictConfig) -> list[Any]:
     """Those of the config; under SLURM also one that leaves the requeueing to the batch script (docs/scale-out.md): Lightning's own
     handler saves in the middle of a step and goes on from that. An environment in the config stays the only one."""
     given = trainer.get("plugins")
-    nodes = given if OmegaConf.is_list(given) else [given]
-    found = [build(node) if OmegaConf.is_dict(node) else node for node in nodes if node is not None]
+    nodes = [given] if isinstance(given, str | Mapping | None) else given
+    found = [build(node) if isinstance(node, Mapping) else node for node in nodes if node is not None]
     slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # Lightning's order: torchrun inside a job wins
     if slurm and not any(isinstance(p, ClusterEnvironment) for p in found):
         found.append(SLURMEnvironment(auto_requeue=False))
