@@ -16,6 +16,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from r1 import files
 from r1.config_help import CONFIG_ERRORS, explain, read_config
 from r1.redact import redact
 from r1.schema import ConfigError, annotation, locate, parameters, validate
@@ -68,14 +69,21 @@ def identity(config: Any) -> dict[str, Any]:
     return {**kept, "precision": (config.get("trainer") or {}).get("precision")}
 
 
+def _identity_in(file: Path) -> dict[str, Any] | None:
+    """The identity of the run whose config.yaml this is; None where there is no such file, or only a part of one."""
+    try:
+        return identity(OmegaConf.load(file))
+    except Exception:  # what is torn anywhere is refused anywhere: by YAML, by OmegaConf, by the shape of a section
+        return None
+
+
 def _run_dir(parent: str, time: str, *, _root_: DictConfig) -> str:
     """`hydra.run.dir`: a folder of its own for every run, but with ckpt_path=last the newest one that a run of this name and
     config has left a checkpoint in."""
     if _root_.get("ckpt_path") == "last":
         now = identity(_root_)
         for folder in sorted((path.parent for path in Path(parent).glob("*/checkpoints")), reverse=True):
-            file = folder / "config.yaml"
-            if file.is_file() and identity(OmegaConf.load(file)) == now:
+            if _identity_in(folder / "config.yaml") == now:
                 return str(folder)
     return f"{parent}/{time}"
 
@@ -83,17 +91,13 @@ def _run_dir(parent: str, time: str, *, _root_: DictConfig) -> str:
 OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
 
 
-def save_config(cfg: DictConfig, run_dir: Path) -> None:
-    """config.yaml of the run folder; that of another run whose checkpoints lie there stays, until the run is allowed to replace it."""
+def save_config(cfg: DictConfig, run_dir: Path, allowed: bool = False) -> None:
+    """config.yaml of the run folder; that of another run whose checkpoints lie there stays, until the run is `allowed` to replace it."""
     file = run_dir / "config.yaml"
-    if (
-        cfg.get("ckpt_strict")
-        and file.is_file()
-        and any(run_dir.glob("checkpoints/*"))
-        and identity(OmegaConf.load(file)) != identity(cfg)
-    ):
+    another = _identity_in(file) not in (None, identity(cfg)) and any(run_dir.glob("checkpoints/*"))
+    if another and cfg.get("ckpt_strict") and not allowed:
         return
-    OmegaConf.save(OmegaConf.create(redact(plain(cfg))), file)
+    files.replace(file, OmegaConf.to_yaml(OmegaConf.create(redact(plain(cfg)))).encode())
 
 
 def plain(cfg: Any) -> Any:

@@ -60,14 +60,41 @@ def install(folder: Path, step: int, keep: int) -> Path:
     if path.is_dir():
         shutil.rmtree(path)  # a sharded checkpoint of this very step, from before a resume
     os.replace(written, path)
-    link = folder / ".last"
-    link.unlink(missing_ok=True)
-    link.symlink_to(path.name)
-    os.replace(link, folder / LAST)
+    _last_is(path)
     _sync(folder)
-    for old in all_in(folder)[: -keep or None] if keep else []:
+    for old in _up_to(folder, step)[:-keep] if keep else []:
         remove(old)
     return path
+
+
+def put_aside(folder: Path, step: int) -> list[Path]:
+    """Rename the checkpoints after `step` to step=000040.ckpt.abandoned: a run that goes on from `step` will come by there again, and
+    must neither count them as its newest nor be taken up from them. The new names.
+
+    The newest goes first, so that a run that is killed here is still that of its files.
+    """
+    kept = _up_to(folder, step)
+    moved = []
+    for path in reversed(all_in(folder)[len(kept) :]):
+        moved.append(path.with_name(path.name + ".abandoned"))
+        remove(moved[-1])
+        path.rename(moved[-1])
+    if moved and kept:
+        _last_is(kept[-1])
+    elif moved:
+        (folder / LAST).unlink(missing_ok=True)
+    return moved
+
+
+def _up_to(folder: Path, step: int) -> list[Path]:
+    return [path for path in all_in(folder) if step_of(path) <= step]
+
+
+def _last_is(path: Path) -> None:
+    link = path.with_name(".last")
+    link.unlink(missing_ok=True)
+    link.symlink_to(path.name)
+    os.replace(link, path.with_name(LAST))
 
 
 def remove(path: Path) -> None:

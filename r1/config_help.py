@@ -11,7 +11,7 @@ import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -46,6 +46,9 @@ def explain(error: Exception, conf: Path, config_name: str, overrides: Sequence[
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = sorted(error.options)
         return f"{group}={name}: there is no such choice{closest(name, options)}\n{group} can be: {', '.join(options)}"
+    if isinstance(error, OverrideParseException) and error.override.count("=") > 1:
+        key, _, value = error.override.partition("=")
+        return f"""{error.override}: a value that holds '=' needs quotes that the shell leaves in place: "{key}='{value}'\""""
     refused = _REFUSED.search(str(error))
     if refused:
         return _explain_refused(refused[1], conf, config_name, overrides) or str(error)

@@ -18,23 +18,30 @@ def find(ckpt_path: str | None, run_dir: Path) -> Path | None:
     auto, last  the newest one in the run folder that can be read, if there is one
     null        none; raises ValueError where the folder holds a run that would be overwritten
     a path      that file
+
+    Raises ValueError also where Lightning would take up, for want of a checkpoint, what its SLURM handler saved in the middle of a step.
     """
     folder = run_dir / FOLDER
     if ckpt_path in ("auto", "last"):
         found = checkpoints.newest(folder)
         if found is None and checkpoints.all_in(folder):
             raise ValueError(f"no checkpoint in {folder} can be read; move the folder away to start again from step 0")
-        if found is None and ckpt_path == "last":
+        if found is not None:
+            return found
+        if ckpt_path == "last":
             print(f"ckpt_path=last: there is no checkpoint in {folder} yet, so this run starts at step 0", flush=True)
-        return found
-    if ckpt_path is None:
+    elif ckpt_path is None:
         if checkpoints.all_in(folder):
             raise ValueError(
                 f"{run_dir} holds a run already: ckpt_path=auto goes on with it, hydra.run.dir=<folder> starts elsewhere"
             )
-        return None
-    checkpoints.check(Path(ckpt_path))
-    return Path(ckpt_path)
+    else:
+        checkpoints.check(Path(ckpt_path))
+        return Path(ckpt_path)
+    torn = next(run_dir.glob("hpc_ckpt_*"), None)
+    if torn is not None:
+        raise ValueError(f"{torn} was saved in the middle of a step, so a run cannot go on from it; remove it to start at step 0")
+    return None
 
 
 def header(checkpoint: Path | None) -> dict[str, Any]:
@@ -46,11 +53,14 @@ def header(checkpoint: Path | None) -> dict[str, Any]:
 
 
 def rewind(run_dir: Path, step: int) -> None:
-    """Take what is later than `step` out of metrics.csv, evaluations.jsonl and traces/: the resumed run writes it again.
+    """Take what is later than `step` out of metrics.csv, evaluations.jsonl and traces/, and put later checkpoints aside: the resumed
+    run writes it again.
 
     step  the step of the checkpoint; -1 for a run that starts anew, whose folder then holds what a run wrote that died before its
           first checkpoint
     """
+    for path in checkpoints.put_aside(run_dir / FOLDER, step):
+        print(f"{path} is of the steps that are made again; remove it when it is not needed", flush=True)
     table = run_dir / loggers.FILE
     rows = loggers.read_rows(table)
     kept = [row for row in rows if float(row[metrics.STEP] or "inf") <= step]

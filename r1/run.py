@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
+from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
-from r1 import repro, resume
-from r1.build import build, build_all, build_named, build_with, identity, plain
+from r1 import files, repro, resume
+from r1.build import build, build_all, build_named, build_with, identity, plain, save_config
 from r1.callbacks import Interrupted
 from r1.loggers import WandbLogger
 from r1.redact import redact
@@ -55,12 +56,15 @@ def train(cfg: DictConfig) -> float | None:
     stage.identity, stage.strict_resume = identity(cfg), cfg.ckpt_strict
     benchmarks = build_named(cfg.get("benchmark"))
     callbacks = [c(benchmarks=benchmarks) if isinstance(c, partial) else c for c in build_all(cfg.callbacks)]
-    trainer: Trainer = build(cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks)
+    trainer: Trainer = build(
+        cfg.trainer, logger=build_all(cfg.logger) or False, callbacks=callbacks, plugins=plugins(cfg.trainer)
+    )
     if content:
         with _config_errors("ckpt_path"):
             stage.must_match(content)
     if trainer.is_global_zero:
         _go_on_from(checkpoint, content, run_dir, trainer.loggers)
+        save_config(cfg, run_dir, allowed=True)
         _write_json(run_dir / "manifest.json", redact(repro.manifest(plain(cfg))))
     started = time.perf_counter()
     try:
@@ -81,8 +85,21 @@ def train(cfg: DictConfig) -> float | None:
     return _objective(trainer.callback_metrics, cfg.optimized_metric)
 
 
+def plugins(trainer: DictConfig) -> list[Any]:
+    """Those of the config; under SLURM also one that leaves the requeueing to the batch script (docs/scale-out.md): Lightning's own
+    handler saves in the middle of a step and goes on from that. An environment in the config stays the only one."""
+    given = trainer.get("plugins")
+    nodes = [given] if isinstance(given, str | Mapping | None) else given
+    found = [build(node) if isinstance(node, Mapping) else node for node in nodes if node is not None]
+    slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()  # Lightning's order: torchrun inside a job wins
+    if slurm and not any(isinstance(p, ClusterEnvironment) for p in found):
+        found.append(SLURMEnvironment(auto_requeue=False))
+    return found
+
+
 def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path, loggers: list[Any]) -> None:
     """Bring the run folder and the loggers to where the checkpoint stands."""
+    (run_dir / SUMMARY).unlink(missing_ok=True)  # of an end that this run has not come to
     if checkpoint is None:
         return resume.rewind(run_dir, step=-1)
     for logger in loggers:
@@ -96,13 +113,15 @@ def _go_on_from(checkpoint: Path | None, content: dict[str, Any], run_dir: Path,
 
 def _finished(run_dir: Path, checkpoint: Path | None, content: dict[str, Any], cfg: DictConfig) -> dict[str, float] | None:
     """The figures of a run that this folder holds to its end; None where there is something left to train, or to refuse."""
-    file = run_dir / SUMMARY
-    if checkpoint is None or checkpoint.parent.parent != run_dir or not file.is_file():
+    if checkpoint is None or checkpoint.parent.parent != run_dir:
         return None
     then = content.get("r1", {}).get("identity", {})
     if any(then.get(name) != value for name, value in identity(cfg).items()):
         return None
-    figures = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        figures = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or a part of one: the end is made again
+        return None
     print(f"{run_dir} is finished ({figures['steps']} steps): there is nothing to do. Another folder trains again", flush=True)
     return figures["metrics"]
 
@@ -244,5 +263,4 @@ def quiet() -> None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.replace(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

@@ -60,7 +60,7 @@ def allowed(name: str) -> set[str]:
     if name in WATCHERS:
         return SEEN_BY_WATCHERS | WATCHERS
     if name in PLUMBING:
-        return PLUMBING
+        return PLUMBING | {"files"}  # which knows nothing but the disk
     depth = next(i for i, layer in enumerate(LAYERS) if name in layer)
     below = set().union(*LAYERS[:depth])
     return below | WATCHERS | PLUMBING | {"run"} if name == "pipeline" else below

@@ -16,11 +16,11 @@ from r1 import checkpoints, resume
 from r1.checkpoints import BadCheckpoint
 
 
-def write(folder: Path, step: int, **content: object) -> Path:
+def write(folder: Path, step: int, keep: int = 2, **content: object) -> Path:
     folder.mkdir(exist_ok=True)
     ours = {"format": checkpoints.FORMAT, "identity": {}, "state": {"rollout_step": step}}
     torch.save({"r1": ours, "optimizer_states": [], "w": torch.arange(20_000.0), **content}, checkpoints.hidden(folder))
-    return checkpoints.install(folder, step, keep=2)
+    return checkpoints.install(folder, step, keep)
 
 
 def test_the_newest_two_stay_and_last_points_to_the_newest(tmp_path: Path) -> None:
@@ -59,6 +59,29 @@ def test_what_cannot_be_read_never_replaces_what_can(tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint):
         checkpoints.install(tmp_path, 2, keep=1)
     assert checkpoints.newest(tmp_path) == good
+
+
+def test_going_on_from_an_older_one_puts_the_later_ones_aside(tmp_path: Path) -> None:
+    for step in (2, 3, 6, 7):
+        write(tmp_path, step, keep=0)
+    (tmp_path / "step=000006.ckpt.abandoned").mkdir()  # of an earlier time, from sharded weights
+    moved = checkpoints.put_aside(tmp_path, 3)
+    assert [path.name for path in moved] == ["step=000007.ckpt.abandoned", "step=000006.ckpt.abandoned"]
+    assert all(path.is_file() for path in moved)
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(tmp_path)] == [2, 3]
+    assert (tmp_path / checkpoints.LAST).resolve().name == "step=000003.ckpt"
+    assert checkpoints.put_aside(tmp_path, 3) == []
+    checkpoints.put_aside(tmp_path, 0)  # to go on from another folder's
+    assert checkpoints.all_in(tmp_path) == [] and not (tmp_path / checkpoints.LAST).is_symlink()
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_new_one_never_removes_itself(tmp_path: Path, keep: int) -> None:
+    for step in (2, 6, 7):
+        write(tmp_path, step, keep=0)
+    write(tmp_path, 3, keep=keep)
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(tmp_path)] == [2, 3, 6, 7][2 - keep :]
+    assert (tmp_path / checkpoints.LAST).resolve() == tmp_path / "step=000003.ckpt"
 
 
 class Bomb:

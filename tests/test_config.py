@@ -99,6 +99,7 @@ def test_compose_resolves_and_takes_overrides(toy: Path) -> None:
         ("stage._target_=toy_targets.Stagee", ["toy_targets has no 'Stagee'", "did you mean 'Stage'?"]),
         ("stage._target_=toy_targetz.Stage", ["there is no module 'toy_targetz'"]),
         ("stage=sft", ["stage.group_size has no default", "stage.group_size=..."]),
+        ("ckpt_path=a/step=000040.ckpt", ["a value that holds '='", """ "ckpt_path='a/step=000040.ckpt'\""""]),
     ],
 )
 def test_a_wrong_override_is_answered_with_the_options(toy: Path, override: str, said: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints at the end of training steps, and a clean end on Ctrl-C and SIGTERM."""
+"""Checkpoints at the end of training steps, and a clean end on Ctrl-C, SIGTERM and SIGUSR1."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from r1 import checkpoints
 from r1.callbacks.hooks import steps_done
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last is what SLURM is asked to send before a job's time is up
 
 
 class Interrupted(Exception):
@@ -28,7 +29,8 @@ class Interrupted(Exception):
 
 
 class CheckpointCallback(Checkpoint):
-    """Saves the run every n training steps, at its end, and when it is told to stop (Ctrl-C, SIGTERM; a second one stops at once).
+    """Saves the run every n training steps, at its end, and when it is told to stop (Ctrl-C, SIGTERM, SIGUSR1; a second one stops
+    at once).
 
     A training step is a whole rollout with all its updates, so a checkpoint never stands between two updates of one rollout.
     Lightning runs this callback after all others: what they log of a step is on disk before the checkpoint that follows it.
@@ -52,16 +54,17 @@ class CheckpointCallback(Checkpoint):
         self.saved_step = steps_done(trainer, pl_module)  # where a resumed run starts it has its checkpoint
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._stop_wanted(trainer):  # asked during the evaluation before the first step
-            raise Interrupted(self._number(), self.saved_step, None)
+        stop = self._asked_of_any(trainer)
+        if stop:  # asked during the evaluation before the first step
+            raise Interrupted(stop, self.saved_step, None)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         step = steps_done(trainer, pl_module)
-        stop = self._stop_wanted(trainer)
+        stop = self._asked_of_any(trainer)
         if stop or (self.every_n_steps and step % self.every_n_steps == 0):
             self.save(trainer, step)
         if stop:
-            raise Interrupted(self._number(), step, checkpoints.newest(self.folder) if trainer.is_global_zero else None)
+            raise Interrupted(stop, step, checkpoints.newest(self.folder) if trainer.is_global_zero else None)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.save(trainer, steps_done(trainer, pl_module))
@@ -101,12 +104,10 @@ class CheckpointCallback(Checkpoint):
         with contextlib.suppress(OSError):  # the folder that refused the file refuses this as well
             checkpoints.remove(checkpoints.hidden(self.folder))
 
-    def _stop_wanted(self, trainer: Trainer) -> bool:
-        """Whether any rank was told to stop: all stop after the same step."""
-        return bool(trainer.strategy.reduce_boolean_decision(self.asked is not None, all=False))
-
-    def _number(self) -> int:
-        return self.asked or signal.SIGTERM
+    def _asked_of_any(self, trainer: Trainer) -> int:
+        """The signal that told any rank to stop, 0 for none: all stop after the same step and end with the same status."""
+        asked = torch.tensor(self.asked or 0, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(asked, reduce_op="max"))
 
     def _listen(self) -> None:
         if threading.current_thread() is threading.main_thread():

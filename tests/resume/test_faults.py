@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from r1 import checkpoints
-from r1.build import ConfigError
-from r1.run import train
+from r1.build import ConfigError, _run_dir, identity, save_config
+from r1.run import plugins, train
 from r1.stages import GRPO
 
 
@@ -70,6 +73,103 @@ def test_a_signal_ends_the_step_saves_and_leaves(world: Any, tmp_path: Path, num
     assert not (tmp_path / "run/summary.json").exists()  # it is not finished
     assert world.in_a_fork(lambda: train(world.config("grpo", tmp_path / "run"))) == 0
     same_as_whole(world, tmp_path / "run")
+
+
+JOB = {
+    "JOB_ID": "123",
+    "JOB_NAME": "r1",
+    "NTASKS": "1",
+    "NTASKS_PER_NODE": "1",
+    "NNODES": "1",
+    "PROCID": "0",
+    "LOCALID": "0",
+    "NODEID": "0",
+}
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variables of a task that srun has started, the only one of its job."""
+    for name, value in JOB.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+
+def test_under_slurm_the_signal_before_the_end_of_a_job_saves_a_whole_step(world: Any, tmp_path: Path, slurm: None) -> None:
+    """SIGUSR1 in the middle of step 2, before the first checkpoint: the step is finished and saved, and the requeued job goes on from it.
+    Lightning's handler would save between two updates of the rollout, and take that up."""
+
+    def work() -> None:
+        real, calls = GRPO.optimise, 0
+
+        def optimise(self: GRPO, *args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 4:  # two updates a step
+                os.kill(os.getpid(), signal.SIGUSR1)
+            return real(self, *args, **kwargs)
+
+        GRPO.optimise = optimise  # type: ignore[method-assign]
+        train(world.config("grpo", tmp_path / "run", "callbacks.checkpoint.every_n_steps=0"))
+
+    assert world.in_a_fork(work) == 138
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(tmp_path / "run/checkpoints")] == [2]
+    assert not [*tmp_path.rglob("hpc_ckpt*")]
+    assert world.in_a_fork(lambda: train(world.config("grpo", tmp_path / "run"))) == 0
+    same_as_whole(world, tmp_path / "run")
+
+
+def test_under_slurm_lightning_saves_nothing_of_its_own(world: Any, tmp_path: Path, slurm: None) -> None:
+    def work() -> None:
+        at_step(2, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        train(world.config("grpo", tmp_path / "run", "callbacks.checkpoint=null"))
+
+    assert world.in_a_fork(work) == -signal.SIGUSR1  # without our callback nobody listens
+    assert not [*tmp_path.rglob("hpc_ckpt*")]
+
+
+@pytest.mark.slow
+def test_both_tasks_of_a_slurm_job_end_with_the_status_of_the_one_that_was_told(world: Any, tmp_path: Path, slurm: None) -> None:
+    """srun hands on the highest status: with 143 from the task that had no signal yet the batch script would not requeue."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def task(rank: int) -> None:
+        os.environ |= {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        if rank == 1:
+            at_step(3, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+        train(world.config("grpo", tmp_path / "run", "trainer.devices=2", "+trainer.strategy=ddp"))
+
+    other = os.fork()
+    if not other:
+        os._exit(world.in_a_fork(lambda: task(1)) % 256)
+    assert world.in_a_fork(lambda: task(0)) == 138
+    assert os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) == 138
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(tmp_path / "run/checkpoints")] == [2, 3]
+
+
+def test_a_save_of_lightnings_handler_is_refused(world: Any, tmp_path: Path) -> None:
+    (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"")
+    for ckpt_path in ("auto", "null"):
+        with pytest.raises(ConfigError, match=r"hpc_ckpt_1\.ckpt was saved in the middle of a step"):
+            train(world.config("grpo", tmp_path, f"ckpt_path={ckpt_path}"))
+
+
+def test_the_plugins_of_a_config_stay_under_slurm(
+    world: Any, tmp_path: Path, slurm: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kinds(*given: str) -> list[str]:
+        targets = ",".join(f"{{_target_: lightning.pytorch.plugins.{name}}}" for name in given)
+        cfg = world.config("grpo", tmp_path, *([f"+trainer.plugins=[{targets}]"] if given else []))
+        return [type(plugin).__name__ for plugin in plugins(cfg.trainer)]
+
+    assert kinds() == ["SLURMEnvironment"]
+    assert kinds("io.TorchCheckpointIO") == ["TorchCheckpointIO", "SLURMEnvironment"]
+    assert kinds("environments.LightningEnvironment") == ["LightningEnvironment"]
+    for name in ("RANK", "GROUP_RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(name, "0")
+    assert kinds() == []  # torchrun inside a job
 
 
 @pytest.mark.slow
@@ -149,6 +249,30 @@ def test_a_checkpoint_may_be_continued_in_another_folder(world: Any, stopped: Pa
     assert [row["step"] for row in found["metrics"] if row["train/loss"]] == ["6", "7"]
 
 
+@pytest.mark.parametrize("keep", [0, 2])
+def test_going_on_from_an_older_checkpoint_leaves_nothing_of_the_course_before(world: Any, tmp_path: Path, keep: int) -> None:
+    """Back to step 2 of a finished run with another temperature, stopped after step 5, started again: as the same in a new folder."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    assert world.in_a_fork(lambda: train(world.config("grpo", run, "callbacks.checkpoint.keep=0"))) == 0
+    changes = ["stage.sampling.temperature=0.7", "ckpt_strict=false", f"callbacks.checkpoint.keep={keep}"]
+    back = f"ckpt_path='{run}/checkpoints/step=000002.ckpt'"
+    assert world.in_a_fork(lambda: train(world.config("grpo", other, *changes, back))) == 0
+
+    def until_stopped() -> None:
+        at_step(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(world.config("grpo", run, *changes, back))
+
+    assert world.in_a_fork(until_stopped) == 143
+    steps = [2, 4, 5]
+    assert [checkpoints.step_of(path) for path in checkpoints.all_in(run / "checkpoints")] == steps[-keep:]
+    assert (run / "checkpoints" / checkpoints.LAST).resolve().name == "step=000005.ckpt"
+    assert not (run / "summary.json").exists()
+    assert world.in_a_fork(lambda: train(world.config("grpo", run, *changes))) == 0
+    found, wanted = world.result(run), world.result(other)
+    assert found["weights"] == wanted["weights"] != world.whole("grpo")["weights"]
+    assert found["metrics"][-len(wanted["metrics"]) :] == wanted["metrics"]
+
+
 def test_a_finished_run_is_left_alone(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     world.whole("grpo")
     run = world.folder / "grpo"
@@ -158,6 +282,35 @@ def test_a_finished_run_is_left_alone(world: Any, capsys: pytest.CaptureFixture[
     )
     assert "is finished (7 steps): there is nothing to do" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize("part", [0, 0.01, 0.4, 0.8, 0.99])
+def test_torn_files_of_a_run_are_made_again(world: Any, tmp_path: Path, part: float) -> None:
+    """What an older version left of its small files when it was killed while it wrote them."""
+    from r1.commands.train import main
+
+    world.whole("grpo")
+    run = shutil.copytree(world.folder / "grpo", tmp_path / "run", symlinks=True)
+    for name in ("summary.json", "config.yaml", "manifest.json"):
+        os.truncate(run / name, int((run / name).stat().st_size * part))
+    assert world.in_a_fork(lambda: main([*world.overrides("grpo"), f"hydra.run.dir={run}"])) == 0
+    same_as_whole(world, run)
+    assert identity(OmegaConf.load(run / "config.yaml")) == identity(world.config("grpo", run))
+    assert json.loads((run / "summary.json").read_text())["steps"] == 7
+    assert json.loads((run / "manifest.json").read_text())
+
+
+@pytest.mark.parametrize("torn", ["", "seed", "trainer:\n  accel", "stage: {", "- 1", "a: b\nc", "\0\0"])
+def test_a_torn_config_is_no_config(world: Any, tmp_path: Path, torn: str) -> None:
+    """ckpt_path=last passes over such a folder, and a run's own is written anew."""
+    cfg = world.config("grpo", tmp_path / "new")
+    file = tmp_path / "old" / "config.yaml"
+    (file.parent / "checkpoints").mkdir(parents=True)
+    file.write_text(torn)
+    cfg.ckpt_path = "last"
+    assert _run_dir(str(tmp_path), "new", _root_=cfg) == f"{tmp_path}/new"
+    save_config(cfg, file.parent)
+    assert _run_dir(str(tmp_path), "new", _root_=cfg) == str(file.parent)
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(world: Any, tmp_path: Path) -> None:

@@ -64,7 +64,27 @@ class HalfWritten:
         Trainer.save_checkpoint = half  # type: ignore[method-assign]
 
 
-def kill_points(stage: str) -> dict[str, Kill | HalfWritten]:
+class HalfAFile:
+    """Die in the middle of writing a small file of the run folder: its first half is on disk."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def arm(self) -> None:
+        for method in ("write_text", "write_bytes"):
+            setattr(Path, method, self.half(getattr(Path, method)))
+
+    def half(self, real: Any) -> Any:
+        def write(path: Path, data: Any, *args: Any, **kwargs: Any) -> Any:
+            if not path.name.startswith(self.name):
+                return real(path, data, *args, **kwargs)
+            real(path, data[: len(data) // 2], *args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        return write
+
+
+def kill_points(stage: str) -> dict[str, Kill | HalfWritten | HalfAFile]:
     """Where a run of this stage dies. Checkpoints are saved after steps 2, 4, 6 and the last."""
     from lightning import Trainer
 
@@ -73,7 +93,7 @@ def kill_points(stage: str) -> dict[str, Kill | HalfWritten]:
 
     owner = {"grpo": GRPO, "sft": SFT, "distill": SFT, "reward_model": RewardModel}[stage]
     micro = {"grpo": 4, "sft": 2, "distill": 2, "reward_model": 2}[stage]  # micro-batches of a step, at least
-    points: dict[str, Kill | HalfWritten] = {f"step {n}": Kill(owner, "training_step", n) for n in (1, 2, 4, 5, 7)}
+    points: dict[str, Kill | HalfWritten | HalfAFile] = {f"step {n}": Kill(owner, "training_step", n) for n in (1, 2, 4, 5, 7)}
     points |= {f"end of step {n}": Kill(owner, "log_step", n, after=True) for n in (3, 6, 7)}
     points |= {
         f"micro-batch {n}": Kill(Stage, "manual_backward", n)
@@ -86,10 +106,11 @@ def kill_points(stage: str) -> dict[str, Kill | HalfWritten]:
     }
     points |= {
         "unchecked": Kill(checkpoints, "check", 2),
-        "unnamed": Kill(os, "replace", 5),
-        "named": Kill(os, "replace", 5, after=True),
+        "unnamed": Kill(os, "replace", 6),  # config.yaml, manifest.json, metrics.csv, two of step 2, and now step 4
+        "named": Kill(os, "replace", 6, after=True),
     }
     points |= {"old one stays": Kill(checkpoints, "remove", 6), "saved": Kill(checkpoints, "install", 3, after=True)}
+    points |= {f"half of {name}": HalfAFile(name) for name in ("config.yaml", "manifest.json", "summary.json")}
     if stage == "grpo":
         points |= {f"between updates {n}": Kill(Stage, "optimise", 2 * n) for n in (1, 2, 3, 5)}
         points |= {f"rollout {n}": Kill(GRPO, "score", n) for n in (1, 4)}
