@@ -5,6 +5,7 @@ The run folder holds config.yaml, manifest.json, metrics.csv, traces/, checkpoin
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import math
@@ -80,9 +81,10 @@ def train(cfg: DictConfig) -> float | None:
                 logger.finish()  # a run of its own for the next stage in this process
     if not cfg.trainer.get("fast_dev_run"):
         stage.policy.save(run_dir / "hf")  # all ranks: sharded weights are gathered by all, and the first one writes
+    logged = _logged(run_dir) | {name: float(value) for name, value in trainer.callback_metrics.items()}
     if trainer.is_global_zero and not cfg.trainer.get("fast_dev_run"):
-        _write_json(run_dir / SUMMARY, summary(trainer, stage, time.perf_counter() - started))
-    return _objective(trainer.callback_metrics, cfg.optimized_metric)
+        _write_json(run_dir / SUMMARY, summary(logged, stage, time.perf_counter() - started))
+    return _objective(logged, cfg.optimized_metric)
 
 
 def plugins(trainer: DictConfig) -> list[Any]:
@@ -188,9 +190,19 @@ def _refuse_hackable(reward: Reward) -> None:
         )
 
 
-def summary(trainer: Trainer, stage: Stage, seconds: float) -> dict[str, Any]:
+def _logged(run_dir: Path) -> dict[str, float]:
+    """The last value of every figure in metrics.csv: what was logged before this process went on with the run."""
+    found: dict[str, float] = {}
+    if (run_dir / "metrics.csv").is_file():
+        with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                found |= {name: float(value) for name, value in row.items() if value and name not in ("step", "epoch")}
+    return found
+
+
+def summary(logged: Mapping[str, float], stage: Stage, seconds: float) -> dict[str, Any]:
     """The last value of every logged figure, with steps and seconds: what one run says in one file."""
-    figures = {name: round(float(value), 6) for name, value in trainer.callback_metrics.items() if math.isfinite(float(value))}
+    figures = {name: round(value, 6) for name, value in logged.items() if math.isfinite(value)}
     return {"stage": type(stage).__name__, "steps": stage.rollout_step, "seconds": round(seconds, 1), "metrics": figures}
 
 

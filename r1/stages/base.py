@@ -71,6 +71,7 @@ class Stage(LightningModule):
         self.seconds: dict[str, float] = {}
         self.identity: dict[str, Any] = {}  # the config that a checkpoint must share with a run that goes on from it
         self.strict_resume = True
+        self.optimizer_settings: list[dict[str, Any]] = []  # of each group, as the config has them
 
     @property
     def updates_per_step(self) -> int:
@@ -91,8 +92,18 @@ class Stage(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.policy)
+        self.optimizer_settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         scheduler = self.schedule.attach(optimizer, self.steps * self.updates_per_step)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """A run that goes on with other settings (`ckpt_strict=false`) has the optimiser's of now: its state brought those of then."""
+        if self.strict_resume:
+            return
+        optimizer, scheduler = self.optimizers(), self.lr_schedulers()
+        scheduler.base_lrs = [settings["lr"] for settings in self.optimizer_settings]
+        for group, settings, share in zip(optimizer.param_groups, self.optimizer_settings, scheduler.lr_lambdas, strict=True):
+            group.update(settings, initial_lr=settings["lr"], lr=settings["lr"] * share(scheduler.last_epoch))
 
     def optimise(self, batches: Sequence[Any], loss_of: LossOf) -> tuple[Stats | None, dict[str, float]]:
         """One optimiser update from micro-batches. Their statistics, added up, and the figures of the update.

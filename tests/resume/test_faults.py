@@ -219,6 +219,18 @@ def test_other_settings_may_be_asked_for(world: Any, stopped: Path) -> None:
 
     assert world.in_a_fork(work) == 0
     assert json.loads((stopped / "summary.json").read_text())["steps"] == 7
+    rates = [row["train/lr"] for row in world.result(stopped)["metrics"] if row["train/lr"]]
+    assert [float(rate) for rate in rates] == [0.01] * 5 + [0.02] * 2  # not the rate that the optimiser's state brought
+    assert world.result(stopped)["weights"] != world.whole("grpo")["weights"]
+
+
+def test_a_run_that_was_killed_before_its_summary_sums_up_what_it_had_logged(world: Any) -> None:
+    whole, run = world.whole("grpo"), world.folder / "grpo"
+    before = json.loads((run / "summary.json").read_text())["metrics"]
+    (run / "summary.json").unlink()
+    assert world.in_a_fork(lambda: train(world.config("grpo", run, "optimized_metric=train/reward"))) == 0
+    assert json.loads((run / "summary.json").read_text())["metrics"].keys() >= before.keys()
+    assert world.result(run)["weights"] == whole["weights"]
 
 
 @pytest.mark.slow
