@@ -11,7 +11,10 @@ from r1 import metrics
 from r1.analysis.reading import Run
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+WIDE = 160  # columns of a table that nobody's window limits
 
 # figure -> (label, shown as per cent, what a rise means: 1 better, -1 worse, 0 neither)
 FIGURES: dict[str, tuple[str, bool, int]] = {
@@ -166,6 +169,14 @@ def shown(value: float, percent: bool) -> str:
         whole = 0.1 <= value <= 0.995 or value in (0, 1)
         return f"{100 * value:.0f}\u00a0%" if whole else f"{100 * value:.1f}\u00a0%"
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def console() -> Console:
+    """What tables are printed on: as wide as the terminal, and wide where a pipe or a file reads."""
+    from rich.console import Console
+
+    own = Console()
+    return own if own.is_terminal else Console(width=max(own.width, WIDE))
 
 
 def _figure(side: Mapping[str, Any], key: str) -> Figure | None:
