@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDE = 160  # columns of a table that nobody's window limits
+LONG_WORD = 12  # of a heading; a longer one is broken where there is no room
 
 # figure -> (label, shown as per cent, what a rise means: 1 better, -1 worse, 0 neither)
 FIGURES: dict[str, tuple[str, bool, int]] = {
@@ -177,6 +178,21 @@ def console() -> Console:
 
     own = Console()
     return own if own.is_terminal else Console(width=max(own.width, WIDE))
+
+
+def show(table: Table, on: Console | None = None) -> None:
+    """Print a table whose first column says what its rows are about. Where it is too wide, text wraps between words, and no figure
+    is cut: the first column takes what width the others leave."""
+    on = on or console()
+    if on.measure(table, options=on.options.update(width=1000)).maximum > on.width:
+        table.padding = 0
+        for column in table.columns:
+            column.no_wrap, column.overflow = False, "fold"
+        for column in table.columns[1:]:
+            words = [word for cell in column.cells for word in str(cell).split(" ")]
+            heading = max(map(len, str(column.header).split(" ")))
+            column.width = max(min(heading, LONG_WORD), *map(len, words))
+    on.print(table)
 
 
 def _figure(side: Mapping[str, Any], key: str) -> Figure | None:

@@ -106,11 +106,9 @@ def _sweep(folder: str, baseline: Sequence[str]) -> int:
 
 
 def _page(run: str, out: str | None, traces: int, rescored: bool) -> int:
-    from rich import print as show
-
     from r1.analysis.reading import read_run
     from r1.analysis.report import report
-    from r1.analysis.tables import before_after, before_after_table
+    from r1.analysis.tables import before_after, before_after_table, show
 
     path = report(run, out, traces, rescored)
     before, after = before_after(read_run(run))
@@ -121,9 +119,8 @@ def _page(run: str, out: str | None, traces: int, rescored: bool) -> int:
 
 
 def _compare(first: str, second: str, benchmark: str | None, out: str | None) -> int:
-    from rich import print as show
-
     from r1.analysis.comparison import METHOD, compare_runs, comparison_table, markdown, setting_notes
+    from r1.analysis.tables import show
 
     rows, notes = compare_runs(first, second, benchmark), setting_notes(first, second, benchmark)
     for table in comparison_table(rows, first, second):
@@ -150,11 +147,10 @@ def _inspect(run: str, out: str) -> int:
 
 
 def _reward_lab(run: str, weights: Sequence[str]) -> int:
-    from rich import print as show
-
     from r1.analysis.reading import read_run
     from r1.analysis.reward_lab import experiment
     from r1.analysis.reward_verdict import table, verdicts, write
+    from r1.analysis.tables import show
     from r1.losses.advantage import NORMALISE, advantages
 
     ways = {name: partial(advantages, normalise=name) for name in NORMALISE}  # type: ignore[arg-type]
