@@ -80,8 +80,11 @@ def main(argv: list[str]) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from r1.analysis.sweep import is_sweep
+    from r1.analysis.sweep import is_sweep, unrelated_runs
 
+    if several := unrelated_runs(args.run):
+        shown = "".join(f"\n  {run}" for run in several[:10]) + ("\n  ..." if len(several) > 10 else "")
+        raise ValueError(f"{args.run} is neither a run nor a sweep; it holds {len(several)} runs, so name one:{shown}")
     if is_sweep(args.run):
         if args.out or args.rescore:
             raise ValueError(
