@@ -67,7 +67,7 @@ def _export(options: argparse.Namespace) -> Path:
     transformers.utils.logging.disable_progress_bar()
     policy, run, checkpoint, folder = load(options.source, options.template)
     config = run.config if run else {}
-    limit = options.max_new_tokens or sampled_tokens(config)
+    limit = sampled_tokens(config) if options.max_new_tokens is None else options.max_new_tokens
     said = options.license or options.license_file
     licence = find_licence(config, options.license, options.license_file) if said or run else of_folder(folder)
     return export(

@@ -67,6 +67,8 @@ def main(argv: list[str]) -> int:
         parser.error("--compare takes two runs, and of the other options --out and --benchmark")
     if args.inspect and (args.out or args.baseline or args.reward_lab):
         parser.error("--inspect writes logs and nothing else: leave --out, --baseline and --reward-lab")
+    if args.traces < 0:
+        parser.error(f"--traces must be 0 or more, got {args.traces}")
     try:
         if args.compare:
             first, second = args.compare

@@ -245,3 +245,9 @@ def test_a_page_of_a_pipeline_begins_with_its_ledger(run):
     assert "not shown" in page
     assert "<td>25\u00a0%<small>(20–30)</small></td>" in page
     assert EVIL not in page
+
+
+def test_a_number_of_traces_below_zero_is_refused(run, capsys):
+    with pytest.raises(SystemExit):
+        main([str(run), "--traces", "-5"])
+    assert "--traces must be 0 or more, got -5" in capsys.readouterr().err

@@ -157,6 +157,7 @@ def test_mistakes_are_named(policy: Policy, exported: Path, tmp_path: Path, caps
         ([str(tmp_path / "stray.ckpt")], "no run around"),
         ([str(torn)], "is not a whole checkpoint of the run"),
         ([str(exported), "--temperature", "-1"], "expected temperature >= 0"),
+        ([str(exported), "--max-new-tokens", "0"], "max_new_tokens >= 1"),
         ([str(exported), "--eval", str(tmp_path)], "no evaluations.json in"),
     ]
     for arguments, message in cases:
