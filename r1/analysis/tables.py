@@ -181,18 +181,23 @@ def console() -> Console:
 
 
 def show(table: Table, on: Console | None = None) -> None:
-    """Print a table whose first column says what its rows are about. Where it is too wide, text wraps between words, and no figure
-    is cut: the first column takes what width the others leave."""
+    """Print a table whose first column says what its rows are about. Where it is too wide, the first column wraps; where that is not
+    enough, the others too, between words, so that no figure is cut."""
     on = on or console()
     if on.measure(table, options=on.options.update(width=1000)).maximum > on.width:
         table.padding = 0
-        for column in table.columns:
-            column.no_wrap, column.overflow = False, "fold"
-        for column in table.columns[1:]:
-            words = [word for cell in column.cells for word in str(cell).split(" ")]
-            heading = max(map(len, str(column.header).split(" ")))
-            column.width = max(min(heading, LONG_WORD), *map(len, words))
+        texts = [[str(cell) for cell in column.cells] for column in table.columns]
+        heads = [str(column.header) for column in table.columns]
+        whole = [max(map(len, [head, *cells])) for head, cells in zip(heads, texts)]
+        words = [max(min(_longest_word(head), LONG_WORD), *map(_longest_word, cells)) for head, cells in zip(heads, texts)]
+        fits = words[0] + sum(whole[1:]) + len(whole) + 1 <= on.width
+        for column, width in zip(table.columns, [None, *(whole if fits else words)[1:]]):
+            column.no_wrap, column.overflow, column.width = False, "fold", width
     on.print(table)
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split(" ")))
 
 
 def _figure(side: Mapping[str, Any], key: str) -> Figure | None:
