@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +51,28 @@ def usage(found: dict[str, Path]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. 0 when it went well, 1 for a failure it reports, 2 for a command that does not exist."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        if not _reader_left():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes at its end
+        return 141
+
+
+def _reader_left() -> bool:
+    """Whether stdout is a pipe that nobody reads any more, as after `r1 ... | head`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors are told unasked
+    return bool(poll.poll(0))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     found = commands()
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -64,10 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"r1: there is no command '{name}'; there are: {', '.join(found)}", file=sys.stderr)
         return 2
     module = ".".join(["r1", *found[name].relative_to(_HERE).with_suffix("").parts])
-    try:
-        result = importlib.import_module(module).main(rest)
-    except KeyboardInterrupt:
-        return 130
+    result = importlib.import_module(module).main(rest)
     return result if type(result) is int else 0  # a float is a sweeper's objective, not an exit code
 
 

@@ -40,6 +40,8 @@ def hydra_app(
         @functools.wraps(run)
         def main(argv: Sequence[str] | None = None) -> Any:
             arguments = list(sys.argv[2:] if argv is None else argv)
+            if {"--help", "-h"} & set(arguments):
+                arguments.append(f"hydra.help.header={quoted((sys.modules[run.__module__].__doc__ or '').strip())}")
             command = run.__module__.rpartition(".")[2]
             traceback_wanted = os.environ.get("HYDRA_FULL_ERROR")
             job = _Job(run, [_program(), command, *_flags(arguments)], traceback_wanted)

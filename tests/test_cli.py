@@ -153,3 +153,34 @@ def test_threads_do_not_spin_for_long_unless_the_user_says_so(given: dict[str, s
     code = "import os, r1; print(os.environ.get('GOMP_SPINCOUNT'))"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == spins
+
+
+@pytest.mark.parametrize(
+    ("command", "own"),
+    [
+        ("train", "r1 train -m reward.weights.format=0,0.1,1"),
+        ("eval", "r1 eval policy.path="),
+        ("audit", "r1 audit reward="),
+        ("generate", "r1 generate data=rejection"),
+        ("pipeline", "[status | why NODE]"),
+    ],
+)
+def test_a_hydra_command_has_a_help_of_its_own(command: str, own: str) -> None:
+    said = subprocess.run([sys.executable, "-m", "r1", command, "--help"], capture_output=True, text=True, check=True).stdout
+    assert said.replace("`", "").startswith(cli.summary(cli.commands()[command]))
+    assert own in said
+    assert ("r1 train experiment=<name>" in said) == (command == "train")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["", "train"])
+def test_a_reader_that_leaves_is_no_error(command: str, unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`r1 train --help | head -1`: also where all of it fits into Python's buffer and is written at the very end."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "r1", *command.split(), "--help"], stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -185,18 +185,29 @@ METHOD = (
 
 
 def comparison_table(rows: Sequence[Row], first: str, second: str) -> list[Table]:
-    """The same for a terminal: one table a benchmark."""
+    """The same for a terminal: one table a benchmark, headed by what tells the two names apart."""
+    from rich import box
     from rich.table import Table
 
-    tables = []
+    tables, names = [], apart(first, second)
     for benchmark in dict.fromkeys(row.benchmark for row in rows):
-        table = Table(title=benchmark, title_justify="left")
-        for i, heading in enumerate(headings(first, second)):
+        table = Table(title=benchmark, title_justify="left", box=box.SIMPLE_HEAD)
+        for i, heading in enumerate(headings(*names)):
             table.add_column(heading, justify="left" if i in (0, 7) else "right")
         for cells in (_cells(row) for row in rows if row.benchmark == benchmark):
             table.add_row(*cells)
         tables.append(table)
     return tables
+
+
+def apart(first: str, second: str) -> tuple[str, str]:
+    """Two paths without the folders that they begin with and end in alike."""
+    a, b = Path(first).parts, Path(second).parts
+    while min(len(a), len(b)) > 1 and a[0] == b[0]:
+        a, b = a[1:], b[1:]
+    while min(len(a), len(b)) > 1 and a[-1] == b[-1]:
+        a, b = a[:-1], b[:-1]
+    return str(Path(*a)), str(Path(*b))
 
 
 def _signed(value: float, percent: bool) -> str:

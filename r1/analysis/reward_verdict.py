@@ -37,9 +37,10 @@ def verdicts(lab: Lab) -> list[str]:
 
 def table(lab: Lab) -> Table:
     """One row a setting, as rich prints it; the run's own is bold. Narrower than the page: `only <part>` is left to it."""
+    from rich import box
     from rich.table import Table
 
-    out = Table(title=_title(lab), title_justify="left", caption=CAVEAT, caption_justify="left")
+    out = Table(title=_title(lab), title_justify="left", caption=CAVEAT, caption_justify="left", box=box.SIMPLE_HEAD)
     head, rows = _rows(lab)
     kept = [i for i, heading in enumerate(head) if not heading.startswith("only ")]
     for i in kept:

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from r1 import metrics
-from r1.analysis.reading import Run, read_run
+from r1.analysis.reading import PIPELINE, Run, read_run
 from r1.evaluation.intervals import mean_interval, permutation_p
 
 SEED = "seed"
@@ -85,9 +85,20 @@ class Sweep:
 
 
 def is_sweep(folder: str | Path) -> bool:
-    """Whether a folder holds the jobs of a sweep and not a run."""
+    """Whether a folder holds the jobs of a sweep: Hydra's record of it, or folders that are named by number alone."""
     folder = Path(folder)
-    return (folder / "multirun.yaml").is_file() or (not (folder / "metrics.csv").is_file() and len(_job_folders(folder)) > 0)
+    jobs = _job_folders(folder)
+    numbered = bool(jobs) and all(job.name.isdigit() for job in jobs)
+    return (folder / "multirun.yaml").is_file() or (numbered and not (folder / "metrics.csv").is_file())
+
+
+def unrelated_runs(folder: str | Path) -> list[Path]:
+    """The runs in a folder that is neither a run of several parts nor a sweep: each was started by a command of its own."""
+    folder = Path(folder)
+    if is_sweep(folder) or (folder / "metrics.csv").is_file() or (folder / PIPELINE).is_file():
+        return []
+    found = [path.parent for path in sorted(folder.rglob("metrics.csv"))]
+    return found if len(found) > 1 and any((run / ".hydra").is_dir() for run in found) else []
 
 
 def read_sweep(folder: str | Path) -> Sweep:

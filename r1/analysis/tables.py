@@ -11,7 +11,11 @@ from r1 import metrics
 from r1.analysis.reading import Run
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+WIDE = 160  # columns of a table that nobody's window limits
+LONG_WORD = 12  # of a heading; a longer one is broken where there is no room
 
 # figure -> (label, shown as per cent, what a rise means: 1 better, -1 worse, 0 neither)
 FIGURES: dict[str, tuple[str, bool, int]] = {
@@ -166,6 +170,34 @@ def shown(value: float, percent: bool) -> str:
         whole = 0.1 <= value <= 0.995 or value in (0, 1)
         return f"{100 * value:.0f}\u00a0%" if whole else f"{100 * value:.1f}\u00a0%"
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def console() -> Console:
+    """What tables are printed on: as wide as the terminal, and wide where a pipe or a file reads."""
+    from rich.console import Console
+
+    own = Console()
+    return own if own.is_terminal else Console(width=max(own.width, WIDE))
+
+
+def show(table: Table, on: Console | None = None) -> None:
+    """Print a table whose first column says what its rows are about. Where it is too wide, the first column wraps; where that is not
+    enough, the others too, between words, so that no figure is cut."""
+    on = on or console()
+    if on.measure(table, options=on.options.update(width=1000)).maximum > on.width:
+        table.padding = 0
+        texts = [[str(cell) for cell in column.cells] for column in table.columns]
+        heads = [str(column.header) for column in table.columns]
+        whole = [max(map(len, [head, *cells])) for head, cells in zip(heads, texts)]
+        words = [max(min(_longest_word(head), LONG_WORD), *map(_longest_word, cells)) for head, cells in zip(heads, texts)]
+        fits = words[0] + sum(whole[1:]) + len(whole) + 1 <= on.width
+        for column, width in zip(table.columns, [None, *(whole if fits else words)[1:]]):
+            column.no_wrap, column.overflow, column.width = False, "fold", width
+    on.print(table)
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split(" ")))
 
 
 def _figure(side: Mapping[str, Any], key: str) -> Figure | None:

@@ -1,4 +1,10 @@
-"""Run tricks and honest completions through a reward, before a policy finds the tricks itself (Hydra)."""
+"""Run tricks and honest completions through a reward, before a policy finds the tricks itself (Hydra).
+
+    r1 audit reward=<name> template=<name>                     files of conf/reward and conf/template
+    r1 audit reward=<name> task=<name>                         also whether the task's gold answers are accepted for themselves
+
+The exit status is 1 where a trick is paid for, or a gold answer is not.
+"""
 
 from __future__ import annotations
 

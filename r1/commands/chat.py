@@ -51,6 +51,10 @@ def _options(argv: list[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.model and not _is_url(options.target):
         parser.error("--model belongs to a URL: a folder holds one model")
+    if options.temperature is not None and not options.temperature >= 0:
+        parser.error(f"--temperature must be 0 (greedy) or more, got {options.temperature}")
+    if options.max_tokens is not None and options.max_tokens < 1:
+        parser.error(f"--max-tokens must be at least 1, got {options.max_tokens}")
     return options
 
 

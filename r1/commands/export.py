@@ -10,6 +10,7 @@ Takes the folder of a run (or of a pipeline's node), one of its checkpoints, or 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def _export(options: argparse.Namespace) -> Path:
     transformers.utils.logging.disable_progress_bar()
     policy, run, checkpoint, folder = load(options.source, options.template)
     config = run.config if run else {}
-    limit = options.max_new_tokens or sampled_tokens(config)
+    limit = sampled_tokens(config) if options.max_new_tokens is None else options.max_new_tokens
     said = options.license or options.license_file
     licence = find_licence(config, options.license, options.license_file) if said or run else of_folder(folder)
     return export(
@@ -93,9 +94,18 @@ def load(source: Path, template: str | None = None) -> tuple[Policy, Run | None,
     if source.suffix == ".ckpt":
         return _of_checkpoint(source, template)
     folder = _model_folder(source)
+    if "ForSequenceClassification" in str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")):
+        raise ValueError(_scores(folder))
     run = read_stage(folder.parent)
     known = run if run.config else None
     return Policy.load(folder, _template(known, folder, template), dtype="auto"), known, None, folder
+
+
+def _scores(what: Path) -> str:
+    return (
+        f"{what} is a preference model: it scores texts and writes none, so it is not exported; transformers loads the hf folder of its "
+        f"run as it is (AutoModelForSequenceClassification)"
+    )
 
 
 def _model_folder(source: Path) -> Path:
@@ -139,6 +149,8 @@ def _of_checkpoint(path: Path, template: str | None) -> tuple[Policy, Run, str, 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         own = {name.removeprefix("policy."): value for name, value in state["state_dict"].items() if name.startswith("policy.")}
+        if "model.score.weight" in own:
+            raise ValueError(_scores(path))
         policy.load_state_dict(own)
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path} is not a whole checkpoint of the run in {run.folder}: {error}") from error

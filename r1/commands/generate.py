@@ -1,4 +1,10 @@
-"""Make data with models: sampling, rejection sampling, cold start (Hydra)."""
+"""Make data with models: sampling, rejection sampling, cold start (Hydra).
+
+    r1 generate data=rejection policy.path=<run folder>/hf template=<of its training> task=<name>
+    r1 train stage=sft task=documents task.path=<run folder>/rows.jsonl          trains on what was kept
+
+The run folder gets the kept rows, the dropped ones with the reason, the traces and report.json.
+"""
 
 from __future__ import annotations
 

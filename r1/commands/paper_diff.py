@@ -55,17 +55,21 @@ def _config(what: Sequence[str]) -> dict[str, Any]:
 
 
 def _show(comparison: Comparison) -> None:
-    from rich.console import Console
+    from rich import box
     from rich.table import Table
+    from rich.text import Text
+
+    from r1.analysis.tables import console
 
     count = len(comparison.departures)
     title = f"{comparison.paper} ({comparison.recipe}): {comparison.stated - count} of {comparison.stated} stated settings agree"
-    console = Console()
     if not count:
-        console.print(f"[bold]{title}[/bold]\n")
+        console().print(f"[bold]{title}[/bold]\n")
         return
-    table = Table("setting", "here", "paper", "where", "why it matters", title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    for heading in ("setting", "here", "paper", "where", "why it matters"):
+        table.add_column(heading, no_wrap=heading == "setting", overflow="fold")  # a key is there to be typed
     for departure in comparison.departures:
         why = departure.why + (f". Here: {departure.copied}" if departure.copied else "")
-        table.add_row(departure.key, str(departure.here), departure.stated, departure.source, why)
-    console.print(table)
+        table.add_row(*map(Text, (departure.key, str(departure.here), departure.stated, departure.source, why)))
+    console().print(table)

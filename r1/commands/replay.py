@@ -1,14 +1,16 @@
 """Make one step of a run again and say whether it comes out the same: `r1 replay RUN --step N`.
 
 Rollouts, loss and gradient norm are built anew from the run's config, starting at the newest checkpoint before the step (or at step
-0) without touching the run's files, and compared with what the run wrote down. It exits with 0 where everything is the same to the
-last bit, and 1 where something differs: another machine, another number of threads, another version, or a bug.
+0) without touching the run's files, with as many threads as the run had, and compared with what the run wrote down. It exits with 0
+where everything is the same to the last bit, and 1 where something differs: another machine, another version, or a bug.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -39,8 +41,9 @@ def replay(run: Path, step: int, from_start: bool = False) -> list[tuple[bool, s
     from r1 import metrics
 
     recorded = _recorded(run, step)
+    threads = _same_threads(run)
     figures, now, again_from = _make_again(run, step, from_start)
-    said = [(True, f"step {step} of {run}, made again from step {again_from}")]
+    said = [(True, f"step {step} of {run}, made again from step {again_from}"), (True, threads)]
     for name in (metrics.LOSS, metrics.GRAD_NORM, metrics.REWARD):
         if name in recorded:
             same = float(recorded[name]) == figures[name]
@@ -66,6 +69,21 @@ def _recorded(run: Path, step: int) -> dict[str, str]:
     return found
 
 
+def _same_threads(run: Path) -> str:
+    """As many CPU threads as the run had: sums of floats come out in another order, and other last digits, with another number."""
+    import torch
+
+    manifest = run / "manifest.json"
+    wanted = json.loads(manifest.read_text(encoding="utf-8")).get("threads") if manifest.is_file() else None
+    if wanted:
+        torch.set_num_threads(wanted)
+    now = torch.get_num_threads()
+    if now == wanted:
+        return f"threads: {now}, as then"
+    then = f"{wanted} then, which cannot be had here" if wanted else "not known of the run"
+    return f"threads: {now} now, {then}: last digits may differ for that alone"
+
+
 def _make_again(run: Path, step: int, from_start: bool) -> tuple[dict[str, float], list[Trace], int]:
     """The figures and the traces of the step, and the step that it was made again from."""
     from lightning import Callback
@@ -85,6 +103,7 @@ def _make_again(run: Path, step: int, from_start: bool) -> tuple[dict[str, float
                 raise Enough
 
     quiet()
+    warnings.filterwarnings("ignore", message="(?s).*callbacks used to create the checkpoint need to be provided")
     saved: Any = OmegaConf.load(run / "config.yaml")
     cfg = finish(saved, run)
     before = [path for path in checkpoints.all_in(run / "checkpoints") if checkpoints.step_of(path) < step and not from_start]

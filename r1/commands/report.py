@@ -67,6 +67,8 @@ def main(argv: list[str]) -> int:
         parser.error("--compare takes two runs, and of the other options --out and --benchmark")
     if args.inspect and (args.out or args.baseline or args.reward_lab):
         parser.error("--inspect writes logs and nothing else: leave --out, --baseline and --reward-lab")
+    if args.traces < 0:
+        parser.error(f"--traces must be 0 or more, got {args.traces}")
     try:
         if args.compare:
             first, second = args.compare
@@ -80,8 +82,11 @@ def main(argv: list[str]) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from r1.analysis.sweep import is_sweep
+    from r1.analysis.sweep import is_sweep, unrelated_runs
 
+    if several := unrelated_runs(args.run):
+        shown = "".join(f"\n  {run}" for run in several[:10]) + ("\n  ..." if len(several) > 10 else "")
+        raise ValueError(f"{args.run} is neither a run nor a sweep; it holds {len(several)} runs, so name one:{shown}")
     if is_sweep(args.run):
         if args.out or args.rescore:
             raise ValueError(
@@ -106,11 +111,9 @@ def _sweep(folder: str, baseline: Sequence[str]) -> int:
 
 
 def _page(run: str, out: str | None, traces: int, rescored: bool) -> int:
-    from rich import print as show
-
     from r1.analysis.reading import read_run
     from r1.analysis.report import report
-    from r1.analysis.tables import before_after, before_after_table
+    from r1.analysis.tables import before_after, before_after_table, show
 
     path = report(run, out, traces, rescored)
     before, after = before_after(read_run(run))
@@ -121,9 +124,8 @@ def _page(run: str, out: str | None, traces: int, rescored: bool) -> int:
 
 
 def _compare(first: str, second: str, benchmark: str | None, out: str | None) -> int:
-    from rich import print as show
-
     from r1.analysis.comparison import METHOD, compare_runs, comparison_table, markdown, setting_notes
+    from r1.analysis.tables import show
 
     rows, notes = compare_runs(first, second, benchmark), setting_notes(first, second, benchmark)
     for table in comparison_table(rows, first, second):
@@ -150,11 +152,10 @@ def _inspect(run: str, out: str) -> int:
 
 
 def _reward_lab(run: str, weights: Sequence[str]) -> int:
-    from rich import print as show
-
     from r1.analysis.reading import read_run
     from r1.analysis.reward_lab import experiment
     from r1.analysis.reward_verdict import table, verdicts, write
+    from r1.analysis.tables import show
     from r1.losses.advantage import NORMALISE, advantages
 
     ways = {name: partial(advantages, normalise=name) for name in NORMALISE}  # type: ignore[arg-type]

@@ -1,4 +1,14 @@
-"""Train a policy: any stage, any experiment (Hydra)."""
+"""Train a policy: any stage, any experiment (Hydra).
+
+    r1 train experiment=<name>                                 one file of conf/experiment
+    r1 train reward.weights.format=0.5 seed=3                  any key below
+    r1 train -m reward.weights.format=0,0.1,1 seed=1,2,3       a sweep, every combination
+    r1 train debug=fdr                                         one step of everything (fdr, overfit, limit, profiler)
+    r1 train ... --cfg job --resolve                           print the config and stop
+    r1 train --config-dir my_conf experiment=mine              configs of your own, beside these
+
+A sweep ends with its table and report; `r1 report RUN` writes the page of a run.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,34 +19,44 @@ MEANS = {
 }
 
 
-def status_table(driver: Driver) -> Table:
-    """Every node with its state, what it took, where it is or what it waits for; below it what the words mean."""
+def status_table(driver: Driver, chosen: Sequence[str] | None = None, asked: str = "") -> Table:
+    """Each node (of those chosen) with its state, what it took, where it is or what it waits for; below it what the words mean.
+
+    asked  what a user adds to `r1 pipeline why NODE` to be told of the same recipe
+    """
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     colours = {"done": "green", "next": "bold cyan", "unfinished": "bold yellow", "stale": "yellow", "waiting": "dim"}
     states = driver.states()
     table = Table(title=driver.recipe.name, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
     for heading in ("node", "command", "state", "took", ""):
-        table.add_column(heading, justify="right" if heading == "took" else "left")
-    for name, state in states.items():
+        table.add_column(heading, justify="right" if heading == "took" else "left", no_wrap=heading != "", overflow="fold")
+    chosen = list(states) if chosen is None else chosen
+    for name in chosen:
+        state = states[name]
         took = f"{state.record.seconds:.1f} s" if state.record else ""
         table.add_row(
-            name, driver.steps[name].node.run, f"[{colours[state.kind]}]{state.kind}[/]", took, _remark(name, driver, states)
+            name,
+            driver.steps[name].node.run,
+            f"[{colours[state.kind]}]{state.kind}[/]",
+            took,
+            escape(_remark(name, driver, states, asked)),
         )
-    used = [kind for kind in MEANS if any(state.kind == kind for state in states.values())]
+    used = [kind for kind in MEANS if any(states[name].kind == kind for name in chosen)]
     table.caption = "\n".join(f"{kind}: {MEANS[kind]}" for kind in used)
     return table
 
 
-def _remark(name: str, driver: Driver, states: Mapping[str, State]) -> str:
+def _remark(name: str, driver: Driver, states: Mapping[str, State], asked: str) -> str:
     state = states[name]
     if state.record is not None:
         return state.record.folder.name
     missing = [other for other in driver.steps[name].needs if states[other].record is None]
     if missing:
         return f"waits for {', '.join(missing)}"
-    return f"r1 pipeline why {name} recipe={driver.recipe.name}" if state.previous else driver.steps[name].node.about
+    return f"r1 pipeline why {name} {asked}".rstrip() if state.previous else driver.steps[name].node.about
 
 
 def why(driver: Driver, name: str) -> list[str]:

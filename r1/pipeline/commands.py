@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from r1.analysis.tables import console
 from r1.build import plain
 from r1.pipeline import ledger
 from r1.pipeline.changes import status_table
@@ -46,15 +47,18 @@ def run(cfg: DictConfig) -> int:
     return 0
 
 
-def status(cfg: DictConfig) -> int:
-    import rich
-
-    rich.print(status_table(driver_of(cfg)))
+def status(cfg: DictConfig, asked: str = "") -> int:
+    """`asked` is what a user adds to `r1 pipeline why NODE` to be told of the same recipe."""
+    driver = driver_of(cfg)
+    chosen = driver.select(cfg["from"], cfg.until, cfg.only)
+    console().print(status_table(driver, chosen, asked))
     return 0
 
 
 def why(cfg: DictConfig) -> int:
-    print("\n".join(reasons(driver_of(cfg), cfg.only)))
+    driver = driver_of(cfg)
+    driver.select(cfg["from"], cfg.until, cfg.only)  # an unknown name is answered with the names there are
+    print("\n".join(reasons(driver, cfg.only)))
     return 0
 
 

@@ -33,7 +33,7 @@ class Generation:
     max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or not 0 < self.top_p <= 1 or (self.max_new_tokens or 1) < 1:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or (self.max_new_tokens is not None and self.max_new_tokens < 1):
             raise ValueError(
                 f"expected temperature >= 0, 0 < top_p <= 1 and max_new_tokens >= 1, got {self.temperature}, {self.top_p} and {self.max_new_tokens}"
             )

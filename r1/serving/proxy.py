@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from openai import APIError, APIStatusError, AsyncOpenAI
+from starlette.exceptions import HTTPException
 
 from r1.grading.stream import THOUGHT, ThinkSplitter
 
@@ -47,6 +49,15 @@ def make_app(
     @app.exception_handler(Refused)
     async def refuse(_: Request, error: Refused) -> Response:
         return _error(str(error), error.code, "invalid_request_error", error.param)
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        said = f"{error.detail}: {request.method} {request.url.path}; there are GET /v1/models and POST /v1/chat/completions"
+        return _error(said, error.status_code, "invalid_request_error")
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        return _error("the body must be a JSON object, sent with Content-Type: application/json", 400, "invalid_request_error")
 
     @app.exception_handler(APIError)
     async def failed(_: Request, error: APIError) -> Response:

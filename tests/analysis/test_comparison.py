@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from r1.analysis.comparison import compare_runs, markdown, read_side, setting_notes
+from r1.analysis.comparison import apart, compare_runs, comparison_table, markdown, read_side, setting_notes
+from r1.analysis.tables import show
 from r1.commands.report import main
 
 SETTING = {"problems": 3, "samples a problem": 4, "temperature": 0.6, "seed": 0, "template": "tiny"}
@@ -123,3 +126,28 @@ def test_the_command(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     for wrong in ([], [run, "--compare", run, run], [run, "--benchmark", "set"], ["--compare", run, run, "--reward-lab"]):
         with pytest.raises(SystemExit):
             main(wrong)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("runs/demo/base.eval", "runs/demo/dev1.eval", ("base.eval", "dev1.eval")),
+        ("runs/zero/2026-01-01/eval", "runs/base/2026-01-01/eval", ("zero", "base")),
+        ("runs/x@0", "runs/x", ("x@0", "x")),
+        ("runs/x", "runs/x", ("x", "x")),
+        ("a", "runs/b", ("a", "runs/b")),
+    ],
+)
+def test_a_column_is_headed_by_what_tells_its_run_apart(first: str, second: str, told: tuple[str, str]) -> None:
+    assert apart(first, second) == told
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_figure_is_cut_in_a_narrow_window(run: str, width: int) -> None:
+    rows = compare_runs(f"{run}@0", run)
+    on = Console(width=width, file=(file := io.StringIO()))
+    for one in comparison_table(rows, "runs/demo/2026-01-01_12-00-00", "runs/demo/2026-01-02_12-00-00"):
+        show(one, on)
+    assert "…" not in file.getvalue()
+    words = file.getvalue().rpartition("─")[2].split()
+    assert {"pass@1", *(f"{100 * row.over_problems[0]:+.1f}" for row in rows if row.percent)} <= set(words)

@@ -123,6 +123,9 @@ def test_the_command_reads_overrides_and_run_folders(tmp_path: Path, capsys, mon
     said = capsys.readouterr().out
     assert "33 of 35 stated settings agree" in said
     assert "public copies" in " ".join(said.replace("│", " ").split())
+    monkeypatch.setenv("COLUMNS", "80")
+    paper_diff.main(["experiment=r1_zero_gpu"])
+    assert "stage.sampling.max_new_tokens " in capsys.readouterr().out  # a key is there to be typed
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config("experiment=reward_model", "optimizer.lr=1e-3")))
     paper_diff.main([str(tmp_path), "--json"])
     assert '"key": "optimizer.lr"' in capsys.readouterr().out

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from r1.analysis.figures import accuracy
 from r1.analysis.reading import read_run
 from r1.analysis.report import report
-from r1.analysis.tables import before_after_table, changes
+from r1.analysis.tables import before_after_table, changes, show
 from r1.analysis.trace_view import choose, digest, first_middle_last, html_text, pieces
 from r1.commands.report import main
 from r1.records import Problem, Score, Trace
@@ -142,7 +143,6 @@ def test_changes_are_called_better_only_where_intervals_are_apart():
 
 
 def test_terminal_table_holds_intervals():
-    from rich.console import Console
 
     console = Console(width=100, file=io.StringIO())
     console.print(
@@ -245,3 +245,17 @@ def test_a_page_of_a_pipeline_begins_with_its_ledger(run):
     assert "not shown" in page
     assert "<td>25\u00a0%<small>(20–30)</small></td>" in page
     assert EVIL not in page
+
+
+def test_a_number_of_traces_below_zero_is_refused(run, capsys):
+    with pytest.raises(SystemExit):
+        main([str(run), "--traces", "-5"])
+    assert "--traces must be 0 or more, got -5" in capsys.readouterr().err
+
+
+def test_in_a_narrow_window_the_labels_wrap_and_the_figures_do_not():
+    side = {"pass@1": 0.15, "pass@1_low": 0.14, "pass@1_high": 0.17, "accuracy/within/reflecting": 0.68}
+    on = Console(width=66, file=(file := io.StringIO()))
+    show(before_after_table({"before": side, "after": side}), on)
+    assert file.getvalue().count("15\u00a0% (14–17\u00a0%)") == 2
+    assert "same problems" in " ".join(file.getvalue().split())

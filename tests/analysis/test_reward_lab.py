@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from r1.analysis.reading import read_run
 from r1.analysis.reward_lab import Lab, Setting, compare, experiment, reweigh, rollouts
 from r1.analysis.reward_verdict import markdown, table, verdicts
+from r1.analysis.tables import show
 from r1.commands.report import main
 from r1.losses import advantages
 from r1.losses.advantage import NORMALISE
@@ -191,6 +195,15 @@ def test_command(run, capsys):
     page = (run / "reward_lab.md").read_text()
     assert "| as trained | group_std | 0.556 | 0.444 | 0.000 | 0.500 | 0.333 | 0.000 | 1.000 |" in page
     assert table(lab_of(run)).row_count == 4 * 3
+
+
+def test_the_table_keeps_every_digit_at_80_columns(run):
+    on = Console(width=80, file=io.StringIO())
+    show(table(lab_of(run, {"format": [0, 0.1, 1], "language": [0, 0.1]})), on)
+    told = on.file.getvalue()
+    assert "…" not in told
+    assert "language=0.1" in told
+    assert len(re.findall(r"\d\.\d{3}(?=\s|$)", told)) >= 5 * 4 * (3 + 6)
 
 
 @pytest.mark.parametrize(

@@ -157,3 +157,17 @@ def test_command_tells_sweeps_from_runs(folder, tmp_path, capsys):
     assert (folder / "0" / "report.html").is_file()
     with pytest.raises(ValueError, match="no sweep at"):
         read_sweep(tmp_path / "nothing")
+
+
+def test_a_folder_of_unrelated_runs_is_no_sweep(tmp_path, capsys):
+    """Two starts of `r1 train` beside each other, with other overrides."""
+    for name, weight in (("2026-01-01_12-00-00", "1"), ("2026-01-02_12-00-00", "3")):
+        write_job(tmp_path, 0, weight, 0, 0.5)
+        (tmp_path / "0").rename(tmp_path / name)
+    (tmp_path / "2026-01-02_12-00-00/.hydra/overrides.yaml").write_text("- trainer=cpu\n")
+    assert not is_sweep(tmp_path)
+    assert main([str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "is neither a run nor a sweep; it holds 2 runs, so name one" in said
+    assert f"  {tmp_path / '2026-01-02_12-00-00'}" in said
+    assert main([str(tmp_path / "2026-01-02_12-00-00")]) == 0

@@ -218,6 +218,18 @@ def test_why_names_what_has_changed(lab, tmp_path, monkeypatch):
     assert why(lab.driver(), "alone")[0].startswith("alone is done")
 
 
+def test_status_shows_the_chosen_nodes_and_how_to_ask_about_a_stale_one(lab):
+    from rich.console import Console
+
+    lab.run()
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(status_table(lab.driver(base={"size": 5}), ["base", "zero"], "store='my [store]' --config-dir c"))
+    told = " ".join(console.export_text().split())
+    assert "alone" not in told
+    assert "done" not in told  # it is neither in a row nor explained
+    assert "r1 pipeline why base store='my [store]' --config-dir c" in told
+
+
 def test_status_shows_every_node_and_what_it_waits_for(lab):
     from rich.console import Console
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from r1.build import ConfigError, compose, plain
-from r1.commands.pipeline import _overrides
+from r1.commands.pipeline import _overrides, main
 from r1.pipeline.plan import file_digest, identity, plan
 from r1.pipeline.recipe import read_recipe
 from r1.pipeline.sources import digests
+from r1.pipeline.store import Record, Store
 
 NODES = {
     "base": {"set": ["experiment=tiny_base"]},
@@ -166,6 +167,39 @@ def test_the_questions_are_whole(name, built_on):
     assert set(found[last].needs) == built_on
     assert "r1" not in found
     assert all(f"{column.node}.eval" in found for column in recipe.ledger.columns)
+
+
+@pytest.mark.parametrize("question", [["status"], ["why", "base"]])
+def test_a_question_writes_nothing(question, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*question, "recipe=r1_tiny", "store=elsewhere/store"]) == 0
+    assert "base" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("question", [["status", "until=r1_zeroo"], ["why", "dev2", "until=r1_zeroo"]])
+def test_a_question_about_an_unknown_node_is_answered_with_those_there_are(question, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main([*question, "recipe=r1_tiny"])
+    assert "there is no such node; did you mean 'r1_zero'" in capsys.readouterr().err
+
+
+def test_the_hint_of_status_asks_about_the_same_recipe_and_store(tmp_path, monkeypatch, capsys):
+    """A finished base of another size lies in the store; the hint's words, given back, say so."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["why", "base", "recipe=r1_tiny", "store=s"]) == 0
+    assert "never made" in capsys.readouterr().out
+    step = plan(read_recipe(plain(compose("pipeline", ["recipe=r1_tiny", "seed=7"]).recipe)))["base"]
+    ingredients = step.ingredients({})
+    folder = Store(tmp_path / "s").folder("base", identity(ingredients))
+    folder.mkdir(parents=True)
+    Store(tmp_path / "s").finish(Record("base", identity(ingredients), ingredients, {}, folder=folder))
+    assert main(["status", "recipe=r1_tiny", "store=s", "name=mine", "until=base"]) == 0
+    (hint,) = [line[line.index("r1 pipeline why") :].split() for line in capsys.readouterr().out.splitlines() if " why " in line]
+    assert hint == ["r1", "pipeline", "why", "base", "recipe=r1_tiny", "store=s", "name=mine"]
+    assert main(hint[2:]) == 0
+    assert "config  seed: 7 -> 0" in capsys.readouterr().out
 
 
 def test_what_the_real_recipe_needs_is_asked_for():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -36,8 +38,6 @@ def test_a_step_comes_out_the_same(world: Any, run: Path, step: int, capfd: pyte
 
 
 def print_to_file(run: Path, arguments: list[str]) -> None:
-    import contextlib
-
     with (run.parent / "said").open("w") as file, contextlib.redirect_stdout(file):
         status = replay.main([str(run), *arguments])
     raise SystemExit(status)
@@ -66,6 +66,43 @@ def test_what_differs_is_said(world: Any, run: Path, tmp_path: Path) -> None:
     said = (tmp_path / "said").read_text()
     assert "rollouts: 15 of 16 completions are the same; the first that differs is of problem" in said
     assert "DIFFERENT" not in said
+
+
+@pytest.mark.parametrize(
+    ("noted", "has", "told"),
+    [
+        (2, 2, "threads: 2, as then"),
+        (2, 1, "threads: 1 now, 2 then, which cannot be had here"),
+        (None, 1, "not known of the run"),
+    ],
+)
+def test_it_takes_the_threads_of_the_run(
+    noted: int | None, has: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    monkeypatch.setattr("torch.get_num_threads", lambda: has)
+    if noted:
+        (tmp_path / "manifest.json").write_text(json.dumps({"threads": noted}))
+    assert told in replay._same_threads(tmp_path)
+    assert asked == ([noted] if noted else [])
+
+
+def test_a_run_of_two_threads_is_made_again_with_two(world: Any, run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "run"
+    shutil.copytree(run, other, symlinks=True)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"threads": 2}))
+
+    def again() -> None:
+        import torch
+
+        with contextlib.suppress(SystemExit):
+            print_to_file(other, ["--step", "7"])
+        raise SystemExit(0 if torch.get_num_threads() == 2 else 1)
+
+    assert world.in_a_fork(again) == 0
+    assert "threads: 2, as then" in (tmp_path / "said").read_text()
 
 
 @pytest.mark.slow

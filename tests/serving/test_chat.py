@@ -116,3 +116,17 @@ def test_mistakes_are_named(policy: Policy, tmp_path: Path, capsys: pytest.Captu
 def test_the_api_is_under_v1() -> None:
     assert _base("http://localhost:8000/") == "http://localhost:8000/v1"
     assert _base("https://api.example.com/v1") == "https://api.example.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--max-tokens", "0", "--max-tokens must be at least 1, got 0"),
+        ("--temperature", "-3", "--temperature must be 0 (greedy) or more, got -3.0"),
+        ("--temperature", "nan", "--temperature must be 0 (greedy) or more, got nan"),
+    ],
+)
+def test_limits_that_mean_nothing_are_refused(option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["anywhere", f"{option}={value}"])
+    assert said in capsys.readouterr().err

@@ -157,6 +157,7 @@ def test_mistakes_are_named(policy: Policy, exported: Path, tmp_path: Path, caps
         ([str(tmp_path / "stray.ckpt")], "no run around"),
         ([str(torn)], "is not a whole checkpoint of the run"),
         ([str(exported), "--temperature", "-1"], "expected temperature >= 0"),
+        ([str(exported), "--max-new-tokens", "0"], "max_new_tokens >= 1"),
         ([str(exported), "--eval", str(tmp_path)], "no evaluations.json in"),
     ]
     for arguments, message in cases:
@@ -165,6 +166,18 @@ def test_mistakes_are_named(policy: Policy, exported: Path, tmp_path: Path, caps
         assert not [path for path in tmp_path.iterdir() if "out" in path.name]  # nothing half-written stays
     assert command.main([str(exported), "--out", str(exported)]) == 1
     assert "exists and is not an empty folder" in capsys.readouterr().err
+
+
+def test_a_preference_model_is_refused(policy: Policy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_folder(tmp_path / "run", policy)
+    state = {f"policy.{name}": value for name, value in policy.state_dict().items() if "lm_head" not in name}
+    torch.save({"state_dict": state | {"policy.model.score.weight": torch.zeros(1, 32)}}, run / "last.ckpt")
+    config = json.loads((run / "hf/config.json").read_text())
+    (run / "hf/config.json").write_text(json.dumps(config | {"architectures": ["Qwen3ForSequenceClassification"]}))
+    for source in (run, run / "hf", run / "last.ckpt"):
+        assert command.main([str(source), "--out", str(tmp_path / "out")]) == 1
+        assert "is a preference model: it scores texts and writes none" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_run_without_a_command_is_read_from_what_the_logger_kept(policy: Policy, tmp_path: Path) -> None:

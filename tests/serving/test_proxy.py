@@ -131,6 +131,23 @@ def test_what_would_be_ignored_is_refused(change: dict[str, Any], status: int, p
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "said"),
+    [
+        ("POST", "/v1/chat/completions", "{", 400, "must be a JSON object"),
+        ("POST", "/v1/chat/completions", "[1]", 400, "must be a JSON object"),
+        ("POST", "/v1/completions", "{}", 404, "Not Found: POST /v1/completions; there are GET /v1/models"),
+        ("GET", "/v1/chat/completions", "", 405, "Method Not Allowed"),
+    ],
+)
+def test_every_refusal_has_openais_form(method: str, path: str, body: str, status: int, said: str) -> None:
+    answer = client(Engine()).request(method, path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert said in error["message"]
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", None, status)
+
+
 def test_a_failing_engine_is_told() -> None:
     import httpx2 as httpx
 
