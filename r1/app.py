@@ -86,7 +86,7 @@ def _refuse_lost_axis(arguments: Sequence[str]) -> None:
         if "experiment" in axes:
             raise ConfigError(
                 f"experiment={given['experiment']}: sweep={given['sweep']} compares experiments itself ({axes['experiment']}); leave "
-                f"experiment= out, or sweep over others: r1 train -m experiment=a,b seed=0,1,2"
+                f"experiment= out, or sweep over others: r1 train -m policy=hf policy.path=... experiment=a,b seed=0,1,2"
             )
 
 

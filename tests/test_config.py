@@ -427,3 +427,9 @@ def test_a_machine_without_a_gpu_is_told_by_the_key(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="trainer: .*gpu"):
         build.build(compose_real("trainer=gpu").trainer)
+
+
+def test_a_key_that_only_a_swept_group_has_is_explained(capsys) -> None:
+    with pytest.raises(SystemExit):
+        train(["-m", "experiment=dapo,no_format", "policy.path=x"])
+    assert "policy.path=x: a sweep is composed once without the groups that it sweeps over" in capsys.readouterr().err
