@@ -172,32 +172,32 @@ def test_the_questions_are_whole(name, built_on):
 @pytest.mark.parametrize("question", [["status"], ["why", "base"]])
 def test_a_question_writes_nothing(question, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main([*question, "recipe=r1_tiny", "store=elsewhere/store"]) == 0
+    assert main([*question, "recipe=language", "store=elsewhere/store"]) == 0
     assert "base" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("question", [["status", "until=r1_zeroo"], ["why", "dev2", "until=r1_zeroo"]])
+@pytest.mark.parametrize("question", [["status", "until=r1_zeroo"], ["why", "base", "until=r1_zeroo"]])
 def test_a_question_about_an_unknown_node_is_answered_with_those_there_are(question, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        main([*question, "recipe=r1_tiny"])
+        main([*question, "recipe=language"])
     assert "there is no such node; did you mean 'r1_zero'" in capsys.readouterr().err
 
 
 def test_the_hint_of_status_asks_about_the_same_recipe_and_store(tmp_path, monkeypatch, capsys):
     """A finished base of another size lies in the store; the hint's words, given back, say so."""
     monkeypatch.chdir(tmp_path)
-    assert main(["why", "base", "recipe=r1_tiny", "store=s"]) == 0
+    assert main(["why", "base", "recipe=language", "store=s"]) == 0
     assert "never made" in capsys.readouterr().out
-    step = plan(read_recipe(plain(compose("pipeline", ["recipe=r1_tiny", "seed=7"]).recipe)))["base"]
+    step = plan(read_recipe(plain(compose("pipeline", ["recipe=language", "seed=7"]).recipe)))["base"]
     ingredients = step.ingredients({})
     folder = Store(tmp_path / "s").folder("base", identity(ingredients))
     folder.mkdir(parents=True)
     Store(tmp_path / "s").finish(Record("base", identity(ingredients), ingredients, {}, folder=folder))
-    assert main(["status", "recipe=r1_tiny", "store=s", "name=mine", "until=base"]) == 0
+    assert main(["status", "recipe=language", "store=s", "name=mine", "until=base"]) == 0
     (hint,) = [line[line.index("r1 pipeline why") :].split() for line in capsys.readouterr().out.splitlines() if " why " in line]
-    assert hint == ["r1", "pipeline", "why", "base", "recipe=r1_tiny", "store=s", "name=mine"]
+    assert hint == ["r1", "pipeline", "why", "base", "recipe=language", "store=s", "name=mine"]
     assert main(hint[2:]) == 0
     assert "config  seed: 7 -> 0" in capsys.readouterr().out
 
@@ -216,6 +216,6 @@ def test_a_recipe_is_shown_before_its_variables_have_values(capsys):
     assert "recipe.vars.base" not in said
     cfg = compose("pipeline", overrides, run_dir="runs/x")
     assert (cfg.action, cfg.recipe.vars.base, cfg.recipe.vars.rewriter_model) == ("status", "B", "<rewriter_model>")
-    assert _overrides(["status", "recipe=r1_tiny"]) == ["recipe=r1_tiny", "action=status"]
+    assert _overrides(["status", "recipe=language"]) == ["recipe=language", "action=status"]
     assert _overrides(["why", "dev1", "recipe=r1"]) == ["recipe=r1", "action=why", "only=dev1"]
     assert _overrides(["status", "recipe=r2"]) == ["recipe=r2", "action=status"]  # refused by the command, with the choices

@@ -261,7 +261,7 @@ def test_a_checkpoint_may_be_continued_in_another_folder(world: Any, stopped: Pa
     assert [row["step"] for row in found["metrics"] if row["train/loss"]] == ["6", "7"]
 
 
-@pytest.mark.parametrize("keep", [0, 2])
+@pytest.mark.parametrize("keep", [2, pytest.param(0, marks=pytest.mark.slow)])
 def test_going_on_from_an_older_checkpoint_leaves_nothing_of_the_course_before(world: Any, tmp_path: Path, keep: int) -> None:
     """Back to step 2 of a finished run with another temperature, stopped after step 5, started again: as the same in a new folder."""
     run, other = tmp_path / "run", tmp_path / "other"

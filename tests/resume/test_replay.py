@@ -91,6 +91,7 @@ def test_it_takes_the_threads_of_the_run(
     assert asked == ([noted] if noted else [])
 
 
+@pytest.mark.slow
 def test_a_run_of_two_threads_is_made_again_with_two(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "run"
     shutil.copytree(run, other, symlinks=True)

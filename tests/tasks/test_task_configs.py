@@ -21,6 +21,7 @@ OFFLINE = {
 WITH_DATA = {"aime24": 30, "aime25": 30, "aime26": 30, "math500": 500, "cmath": 600, "humaneval": 164, "mbpp": 427}
 ELSEWHERE = {
     "mixture",
+    "clean",
     "clean_aime",
     "gsm8k",
     "gpqa",
@@ -53,6 +54,7 @@ def test_keys_are_arguments(name: str) -> None:
             f"task.{key}=x"
             for key in {
                 "competition": ["path"],
+                "clean": ["task.path"],
                 "clean_aime": ["task.path"],
                 "documents": ["path"],
                 "gym": ["dataset"],
