@@ -185,6 +185,7 @@ def test_a_question_about_an_unknown_node_is_answered_with_those_there_are(quest
     assert "there is no such node; did you mean 'r1_zero'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_hint_of_status_asks_about_the_same_recipe_and_store(tmp_path, monkeypatch, capsys):
     """A finished base of another size lies in the store; the hint's words, given back, say so."""
     monkeypatch.chdir(tmp_path)
