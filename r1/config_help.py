@@ -82,7 +82,7 @@ def _explain_refused(key: str, conf: Path, config_name: str, overrides: Sequence
     if not path:
         options = sorted({*options, *(p.name for p in conf.iterdir() if p.is_dir())})
     missing, prefix = [above, *rest][len(path)], ".".join(path)
-    if missing in options:
+    if path and missing in options:
         return (
             f"{written}: a sweep is composed once without the groups that it sweeps over, and there {prefix} has no '{missing}'. Name "
             f"what has it as well, for instance {prefix}=hf beside experiment=a,b"

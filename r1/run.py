@@ -5,7 +5,6 @@ The run folder holds config.yaml, manifest.json, metrics.csv, traces/, checkpoin
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import math
@@ -21,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from lightning import Trainer
 from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
-from r1 import files, repro, resume
+from r1 import files, metrics, repro, resume
 from r1.build import build, build_all, build_named, build_with, identity, plain, save_config
 from r1.callbacks import Interrupted
-from r1.loggers import WandbLogger
+from r1.loggers import FILE, WandbLogger, read_rows
 from r1.redact import redact
 from r1.rewards.audit import audit
 from r1.schema import ConfigError, locate, parameters
@@ -193,10 +192,8 @@ def _refuse_hackable(reward: Reward) -> None:
 def _logged(run_dir: Path) -> dict[str, float]:
     """The last value of every figure in metrics.csv: what was logged before this process went on with the run."""
     found: dict[str, float] = {}
-    if (run_dir / "metrics.csv").is_file():
-        with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                found |= {name: float(value) for name, value in row.items() if value and name not in ("step", "epoch")}
+    for row in read_rows(run_dir / FILE):
+        found |= {name: float(value) for name, value in row.items() if value and name not in (metrics.STEP, "epoch")}
     return found
 
 
@@ -221,10 +218,9 @@ def evaluate_all(cfg: DictConfig, show: bool = True) -> float | None:
     policy = build(cfg.policy, template=build(cfg.template))
     engine, reward = build_with(cfg.rollout, policy=policy), build(cfg.reward)
     writer = TraceWriter(run_dir / "traces" / "evaluations.jsonl.zst", run=cfg.name)
-    place = "cpu" if getattr(engine, "separate", False) else cfg.device  # a server samples with copies
     reports = {}
     for name, benchmark in build_named(cfg.benchmark).items():
-        with sample_bar(name) as progress, sampling_on(policy, place):
+        with sample_bar(name) as progress, sampling_on(policy, cfg.device, engine):
             report, traces = evaluate(policy, engine, benchmark, reward=reward, progress=progress)
         writer.write(traces, step=0, stage="eval", phase=f"eval/{name}")
         keep_report(run_dir, report, step=0)

@@ -45,7 +45,7 @@ class PolicySampler:
         device: str = AUTO,
     ) -> None:
         self.policy, self.engine, self.sampling = policy, engine, sampling or Sampling()
-        self.device = "cpu" if getattr(engine, "separate", False) else device  # a server samples with copies
+        self.device = device
         self.template = named(template) if isinstance(template, str) else template
 
     @property
@@ -57,7 +57,7 @@ class PolicySampler:
         own = self.policy.template
         self.policy.template = self.template or own
         try:
-            with sampling_on(self.policy, self.device):
+            with sampling_on(self.policy, self.device, self.engine):
                 self.engine.sync(self.policy, 0)
                 return sample(self.engine, self.policy, problems, n, self.sampling, keys)
         finally:

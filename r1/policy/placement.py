@@ -18,10 +18,13 @@ def device_of(name: str = AUTO) -> torch.device:
 
 
 @contextmanager
-def sampling_on(module: nn.Module, device: str = AUTO) -> Iterator[None]:
+def sampling_on(module: nn.Module, device: str = AUTO, engine: object = None) -> Iterator[None]:
     """The module on a device for sampling outside a trainer. Float32 weights compute in bfloat16 on a GPU, as they do in training
-    (trainer=gpu), so that a model is evaluated with the arithmetic it was trained with."""
-    place = device_of(device)
+    (trainer=gpu), so that a model is evaluated with the arithmetic it was trained with.
+
+    engine  who samples: for one that is `separate`, a server with copies of the weights, the module stays on the CPU
+    """
+    place = torch.device("cpu") if getattr(engine, "separate", False) else device_of(device)
     module.to(place)
     wide = all(p.dtype == torch.float32 for p in module.parameters())
     with torch.autocast(place.type, dtype=torch.bfloat16, enabled=place.type == "cuda" and wide):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -59,3 +60,10 @@ def test_elsewhere_nothing_changes(monkeypatch):
     assert device_of() == torch.device("cpu") and device_of("cuda:1") == torch.device("cuda:1")
     with sampling_on(nn.Linear(2, 2)):
         assert not torch.is_autocast_enabled("cpu") and not torch.is_autocast_enabled("cuda")
+
+
+def test_beside_a_server_with_copies_of_the_weights_the_policy_stays_where_it_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    model = nn.Linear(2, 2)
+    with sampling_on(model, engine=SimpleNamespace(separate=True)):
+        assert model.weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
